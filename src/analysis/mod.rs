@@ -1,0 +1,7 @@
+//! What the numbers mean: pure functions from domain data to domain data.
+//!
+//! No I/O, no clock, no randomness.
+
+pub mod optimum;
+
+pub mod quantile;

@@ -1,0 +1,146 @@
+//! Who is measured: target, server, load, and the epoch in which neither changes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::request::Endpoint;
+
+/// The name and model that label every series, row and page of a target. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetId {
+    pub name: Arc<str>,
+    pub model: Arc<str>,
+}
+
+impl TargetId {
+    pub fn new(name: &str, model: &str) -> Self {
+        Self { name: name.into(), model: model.into() }
+    }
+}
+
+impl fmt::Display for TargetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// The kinds of model server whose additions are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServerKind {
+    Ollama,
+    LlamaCpp,
+    Vllm,
+    Sglang,
+    Tgi,
+    LmStudio,
+    /// Anything else that speaks OpenAI's API.
+    OpenAiCompatible,
+}
+
+impl ServerKind {
+    /// The word for it in metrics, history and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ollama => "ollama",
+            Self::LlamaCpp => "llama.cpp",
+            Self::Vllm => "vllm",
+            Self::Sglang => "sglang",
+            Self::Tgi => "tgi",
+            Self::LmStudio => "lmstudio",
+            Self::OpenAiCompatible => "openai-compatible",
+        }
+    }
+}
+
+impl fmt::Display for ServerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Sorted words about a thing: comparable, storable, printable.
+pub type Facts = BTreeMap<String, String>;
+
+/// What a server tells of itself; what it does not tell is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerIdentity {
+    pub kind: ServerKind,
+    pub version: Option<String>,
+    /// The model that the server will answer with.
+    pub model: String,
+    pub model_digest: Option<String>,
+    pub quantization: Option<String>,
+    /// Requests that the server works on at once.
+    pub slots: Option<u32>,
+    /// Context length of one slot, tokens.
+    pub context_per_slot: Option<u32>,
+}
+
+impl ServerIdentity {
+    /// The identity as it is compared and stored. Unknown members are left out.
+    pub fn facts(&self) -> Facts {
+        let known = [
+            ("server", Some(self.kind.to_string())),
+            ("server_version", self.version.clone()),
+            ("model", Some(self.model.clone())),
+            ("model_digest", self.model_digest.clone()),
+            ("quantization", self.quantization.clone()),
+            ("slots", self.slots.map(|n| n.to_string())),
+            ("context_per_slot", self.context_per_slot.map(|n| n.to_string())),
+        ];
+        known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+}
+
+/// What shapes the requests of a target. Epochs of different loads are not comparable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    pub api: &'static str,
+    pub endpoint: Endpoint,
+    /// The name of the prompt set: built in with its length, or the digest of a file.
+    pub prompts: String,
+    pub unique_prefix: bool,
+    pub output_tokens: u32,
+    pub ignore_eos: bool,
+    pub temperature: f64,
+}
+
+impl Load {
+    pub fn facts(&self) -> Facts {
+        [
+            ("api", self.api.to_owned()),
+            ("endpoint", self.endpoint.as_str().to_owned()),
+            ("prompts", self.prompts.clone()),
+            ("unique_prefix", self.unique_prefix.to_string()),
+            ("output_tokens", self.output_tokens.to_string()),
+            ("ignore_eos", self.ignore_eos.to_string()),
+            ("temperature", self.temperature.to_string()),
+            ("slots_mode", "client".to_owned()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
+    }
+}
+
+/// The number by which the history, the API and the command line know an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EpochId(pub i64);
+
+impl fmt::Display for EpochId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A stretch of time of one identity and one load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    pub id: EpochId,
+    pub identity: Facts,
+    pub load: Facts,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+}

@@ -1,0 +1,94 @@
+//! What the engine says while it works. One event makes the row, the metric and the log line.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::cell::{Cell, Grid};
+use super::environment::{Epoch, ServerIdentity, TargetId};
+use super::failure::named;
+use super::request::{RequestRecord, TokenCounts};
+use super::sample::{Latencies, Sample};
+
+named! {
+    /// What the scheduler does with a target now.
+    SchedulerState {
+        Starting = "starting",
+        Warmup = "warmup",
+        Running = "running",
+        /// Between two samples.
+        Pausing = "pausing",
+        /// Another target uses the hardware.
+        WaitingForLane = "waiting_for_lane",
+        /// The server is away; tried again with growing pauses.
+        WaitingForServer = "waiting_for_server",
+    }
+}
+
+/// Something that happened to a target.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub target: TargetId,
+    pub at: Timestamp,
+    pub happening: Happening,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    StateChanged(SchedulerState),
+    /// The server answered a probe and told who it is.
+    Identified(Arc<ServerIdentity>),
+    /// The server did not answer a probe or a whole sample.
+    Away {
+        reason: String,
+    },
+    /// The server refused request fields that only some servers know; they are left out from now on.
+    FieldsDropped {
+        fields: Vec<&'static str>,
+        reason: String,
+    },
+    /// A new identity or load, or the first; `before` is the epoch that ended.
+    EpochEntered {
+        epoch: Arc<Epoch>,
+        grid: Arc<Grid>,
+        before: Option<Arc<Epoch>>,
+    },
+    /// `due_at`: when the cycle should be complete, going by the one before.
+    CycleStarted {
+        cycle: u64,
+        cells: u32,
+        due_at: Option<Timestamp>,
+    },
+    /// `due_at`: when the sample must have ended, its time-outs and pauses included.
+    SampleStarted {
+        cell: Cell,
+        due_at: Timestamp,
+    },
+    RequestStarted,
+    RequestEnded(RequestEnd),
+    SampleEnded {
+        sample: Arc<Sample>,
+        latencies: Arc<Latencies>,
+    },
+    CycleEnded {
+        cycle: u64,
+        seconds: f64,
+    },
+}
+
+/// A request's end, warm-ups included, as it is counted.
+#[derive(Clone, Debug)]
+pub struct RequestEnd {
+    pub warmup: bool,
+    pub tokens: TokenCounts,
+    pub short: bool,
+    pub failure: Option<super::failure::RequestFailure>,
+}
+
+impl RequestEnd {
+    pub fn of(record: &RequestRecord, warmup: bool) -> Self {
+        Self { warmup, tokens: record.tokens, short: record.is_short(), failure: record.failure.clone() }
+    }
+}

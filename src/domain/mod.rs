@@ -1,0 +1,19 @@
+//! The words of the house: plain data that every floor shares.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number. Times inside a
+//! sample are offsets from the sample's origin (its first intended send); wall time
+//! appears only as UTC timestamps that were read elsewhere and passed in.
+
+pub mod cell;
+pub mod environment;
+pub mod event;
+pub mod failure;
+pub mod request;
+pub mod sample;
+
+pub use cell::{Cell, Grid, GridError};
+pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};
+pub use event::{Event, Happening, SchedulerState};
+pub use failure::{FailureKind, InvalidReason, RequestFailure};
+pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
+pub use sample::{Latencies, Measurement, Quantiles, Sample};

@@ -1,0 +1,10 @@
+//! llmsoak: a Prometheus-instrumented soak exporter for LLM inference servers.
+//!
+//! The house has floors; a module imports lower floors only, and
+//! `tests/suite/tidy.rs` keeps it so. From the ground up: [`domain`], [`analysis`],
+//! then [`client`], [`store`] and [`sim`], then [`soak`], then [`metrics`],
+//! [`report`] and [`web`], then [`config`] and [`cli`]. `docs/architecture.md`
+//! tells the whole story.
+
+pub mod analysis;
+pub mod domain;
