@@ -8,6 +8,7 @@ pub mod cell;
 pub mod environment;
 pub mod event;
 pub mod failure;
+pub mod plan;
 pub mod request;
 pub mod sample;
 

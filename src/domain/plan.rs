@@ -1,0 +1,177 @@
+//! What a user asked for, resolved: every value typed, every default filled in.
+//!
+//! `config` makes these from YAML and flags; the floors below see nothing else.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::cell::Grid;
+use super::request::Endpoint;
+
+/// A value that is never shown: its `Debug` hides it, it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// How the server is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Api {
+    /// Found out by asking.
+    #[default]
+    Auto,
+    Ollama,
+    OpenAi,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// Scheme, host and port, perhaps a path prefix; no trailing slash, no credentials.
+    pub url: String,
+    pub api: Api,
+    /// Sent as a bearer token.
+    pub api_key: Option<Secret>,
+    /// Sent with every request; values may be secret.
+    pub headers: Vec<(String, Secret)>,
+    /// PEM certificates to trust beside the system's.
+    pub tls_ca_file: Option<PathBuf>,
+    pub tls_insecure_skip_verify: bool,
+    pub connect_timeout: Duration,
+}
+
+/// Which cells to measure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GridPlan {
+    /// Fitted to the server's slots once they are known.
+    Automatic {
+        share_equivalent_cells: bool,
+    },
+    Fixed(Grid),
+}
+
+impl Default for GridPlan {
+    fn default() -> Self {
+        Self::Automatic { share_equivalent_cells: true }
+    }
+}
+
+impl GridPlan {
+    /// The grid for a server with that many slots.
+    pub fn grid(&self, slots: Option<u32>) -> Grid {
+        match self {
+            Self::Automatic { share_equivalent_cells } => Grid::automatic(slots, *share_equivalent_cells),
+            Self::Fixed(grid) => grid.clone(),
+        }
+    }
+}
+
+/// Where the prompts come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompts {
+    /// Made here, about this many tokens each.
+    BuiltIn { tokens: u32 },
+    /// One prompt a line, taken in turn.
+    Lines { lines: Vec<String>, digest: String },
+}
+
+/// What every request of a target is like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestPlan {
+    pub endpoint: Endpoint,
+    pub prompts: Prompts,
+    /// Whether each prompt starts with words of its own, so that no prefix cache can answer.
+    pub avoid_prefix_cache: bool,
+    pub output_tokens: u32,
+    pub ignore_eos: bool,
+    pub temperature: f64,
+    /// For the whole request; a floor, see `soak`.
+    pub timeout: Duration,
+    /// For the first token, since the server's last sign of progress on any request of the sample.
+    pub first_token_timeout: Duration,
+    pub between_tokens_timeout: Duration,
+}
+
+impl Default for RequestPlan {
+    fn default() -> Self {
+        Self {
+            endpoint: Endpoint::Completions,
+            prompts: Prompts::BuiltIn { tokens: 64 },
+            avoid_prefix_cache: true,
+            output_tokens: 200,
+            ignore_eos: true,
+            temperature: 0.8,
+            timeout: Duration::from_secs(300),
+            first_token_timeout: Duration::from_secs(120),
+            between_tokens_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One model on one server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetPlan {
+    pub name: String,
+    /// The server's first where it is left out.
+    pub model: Option<String>,
+    pub connection: Connection,
+    /// Targets of one lane never run at the same time.
+    pub lane: String,
+    pub grid: GridPlan,
+    pub request: RequestPlan,
+}
+
+/// The order of the cells within a cycle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CellOrder {
+    /// Anew in each cycle, so that drift does not favour a cell.
+    #[default]
+    Shuffled,
+    Ascending,
+}
+
+/// How the work is laid out in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchedulePlan {
+    pub order: CellOrder,
+    pub seed: u64,
+    pub pause_between_samples: Duration,
+    /// For each worker, before each sample.
+    pub warmup_requests: u32,
+}
+
+impl SchedulePlan {
+    /// The defaults, with a seed that the caller drew.
+    pub fn with_seed(seed: u64) -> Self {
+        Self { order: CellOrder::Shuffled, seed, pause_between_samples: Duration::from_secs(1), warmup_requests: 1 }
+    }
+}
+
+/// When reports are written and how many are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportPlan {
+    pub every: Duration,
+    pub keep: usize,
+}
+
+impl Default for ReportPlan {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(3600), keep: 168 }
+    }
+}
