@@ -2,6 +2,8 @@
 //!
 //! No I/O, no clock, no randomness.
 
+pub mod measure;
 pub mod optimum;
-
+pub mod parallelism;
 pub mod quantile;
+pub mod validity;
