@@ -7,4 +7,5 @@
 //! tells the whole story.
 
 pub mod analysis;
+pub mod client;
 pub mod domain;

@@ -284,7 +284,7 @@ pub(super) mod tests {
         uncounted.tokens.source = TokenSource::Chunks;
         let (_, latencies) = measured(&[packed.clone(), uncounted], 2, None);
         assert_eq!(latencies.requests_without_inter_token_latency, 2);
-        assert_eq!(latencies.inter_token_latency, []);
+        assert!(latencies.inter_token_latency.is_empty());
         packed.tokens.output = 51;
         assert_eq!(measured(&[packed], 1, None).1.inter_token_latency.len(), 49);
     }

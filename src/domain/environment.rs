@@ -72,6 +72,8 @@ pub struct ServerIdentity {
     /// The model that the server will answer with.
     pub model: String,
     pub model_digest: Option<String>,
+    /// The file or repository of the weights, where the server tells no digest of them.
+    pub model_file: Option<String>,
     pub quantization: Option<String>,
     /// Requests that the server works on at once.
     pub slots: Option<u32>,
@@ -87,6 +89,7 @@ impl ServerIdentity {
             ("server_version", self.version.clone()),
             ("model", Some(self.model.clone())),
             ("model_digest", self.model_digest.clone()),
+            ("model_file", self.model_file.clone()),
             ("quantization", self.quantization.clone()),
             ("slots", self.slots.map(|n| n.to_string())),
             ("context_per_slot", self.context_per_slot.map(|n| n.to_string())),

@@ -1,0 +1,211 @@
+//! Adds up the events of one stream into what a request's record says of its answer.
+//!
+//! No I/O: events and times come in, the verdict goes out.
+
+use std::time::Duration;
+
+use super::decode::{StreamEvent, Usage};
+use crate::domain::{Chunk, FailureKind, RequestFailure, ServerTimings, TokenCounts, TokenSource};
+
+/// Ollama ends a stream silently when one text comes more often than this in a row
+/// (`llm/llama_server.go`).
+const REPETITIONS: u32 = 30;
+/// More text-bearing chunks than this, per asked token, and the stream is given up.
+const CHUNKS_PER_ASKED_TOKEN: usize = 4;
+/// What an answer may hold beyond that, chunks: templates and reasoning preambles.
+const SPARE_CHUNKS: usize = 1024;
+
+/// An answer as far as it has come.
+#[derive(Debug)]
+pub struct Answer {
+    asked_tokens: u32,
+    chunks: Vec<Chunk>,
+    usage: Option<Usage>,
+    /// The output count that came with the last text-bearing chunk, where each carries one.
+    cumulative: Option<u64>,
+    timed_output_tokens: Option<u64>,
+    timed_cached_tokens: Option<u64>,
+    timings: ServerTimings,
+    finished: bool,
+    done: bool,
+    failure: Option<RequestFailure>,
+    last_text: u64,
+    repetitions: u32,
+}
+
+impl Answer {
+    pub fn new(asked_tokens: u32) -> Self {
+        Self {
+            asked_tokens,
+            chunks: Vec::with_capacity(asked_tokens as usize + 1),
+            usage: None,
+            cumulative: Some(0),
+            timed_output_tokens: None,
+            timed_cached_tokens: None,
+            timings: ServerTimings::default(),
+            finished: false,
+            done: false,
+            failure: None,
+            last_text: 0,
+            repetitions: 0,
+        }
+    }
+
+    /// Takes one event that was read at `at`.
+    pub fn take(&mut self, event: StreamEvent, at: Duration) {
+        if let Some(words) = event.error {
+            self.fail(FailureKind::ServerError, &words);
+            return;
+        }
+        if let Some(text) = event.text {
+            self.take_text(text, event.usage.and_then(|usage| usage.output), at);
+        }
+        self.usage = event.usage.or(self.usage);
+        self.timed_output_tokens = event.timed_output_tokens.or(self.timed_output_tokens);
+        self.timed_cached_tokens = event.timed_cached_tokens.or(self.timed_cached_tokens);
+        self.timings = ServerTimings {
+            load: event.timings.load.or(self.timings.load),
+            prompt: event.timings.prompt.or(self.timings.prompt),
+            decode: event.timings.decode.or(self.timings.decode),
+        };
+        self.finished |= event.finished;
+        self.done |= event.done;
+    }
+
+    fn take_text(&mut self, text: u64, cumulative: Option<u64>, at: Duration) {
+        if self.chunks.len() >= self.asked_tokens as usize * CHUNKS_PER_ASKED_TOKEN + SPARE_CHUNKS {
+            self.fail(FailureKind::TooLarge, "far more text than was asked for");
+            return;
+        }
+        self.repetitions = if text == self.last_text { self.repetitions + 1 } else { 1 };
+        self.last_text = text;
+        let tokens = cumulative.zip(self.cumulative).and_then(|(now, before)| now.checked_sub(before));
+        self.cumulative = cumulative;
+        self.chunks.push(Chunk { at, tokens: tokens.and_then(|n| u32::try_from(n).ok()) });
+    }
+
+    /// Notes a failure; the first one counts.
+    pub fn fail(&mut self, kind: FailureKind, detail: &str) {
+        self.failure.get_or_insert_with(|| RequestFailure::new(kind, detail));
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Whether nothing more is to come: the last marker was seen, or the answer failed.
+    pub fn is_over(&self) -> bool {
+        self.done || self.has_failed()
+    }
+
+    pub fn last_text_at(&self) -> Option<Duration> {
+        self.chunks.last().map(|chunk| chunk.at)
+    }
+
+    /// Judges a stream that ended, as far as its end was clean.
+    pub fn note_end(&mut self) {
+        if self.finished || self.has_failed() {
+            return;
+        }
+        if self.repetitions > REPETITIONS {
+            self.fail(FailureKind::RepetitionStop, "the stream ended after one text many times in a row");
+        } else {
+            self.fail(FailureKind::Truncated, "the stream ended without its terminal marker");
+        }
+    }
+
+    /// The parts of a record: chunks, counts, the server's times, the failure.
+    pub fn into_parts(self) -> (Vec<Chunk>, TokenCounts, ServerTimings, Option<RequestFailure>) {
+        let told = self.usage.and_then(|usage| usage.output);
+        let (output, source) = match (told, self.timed_output_tokens) {
+            (Some(output), _) => (output, TokenSource::Usage),
+            (None, Some(output)) => (output, TokenSource::ServerTimings),
+            (None, None) => (self.chunks.len() as u64, TokenSource::Chunks),
+        };
+        let tokens = TokenCounts {
+            output,
+            source,
+            prompt: self.usage.and_then(|usage| usage.prompt),
+            cached_prompt: self.usage.and_then(|usage| usage.cached_prompt).or(self.timed_cached_tokens),
+        };
+        (self.chunks, tokens, self.timings, self.failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(word: u64) -> StreamEvent {
+        StreamEvent { text: Some(word), ..StreamEvent::default() }
+    }
+
+    fn with_usage(event: StreamEvent, output: u64) -> StreamEvent {
+        StreamEvent { usage: Some(Usage { prompt: Some(5), output: Some(output), cached_prompt: None }), ..event }
+    }
+
+    fn finish() -> StreamEvent {
+        StreamEvent { finished: true, ..StreamEvent::default() }
+    }
+
+    /// Takes the events a millisecond apart and ends the stream.
+    fn answer(events: Vec<StreamEvent>) -> (Vec<Option<u32>>, TokenCounts, Option<FailureKind>) {
+        let mut answer = Answer::new(100);
+        for (at, event) in (1..).zip(events) {
+            answer.take(event, Duration::from_millis(at));
+        }
+        answer.note_end();
+        let (chunks, tokens, _, failure) = answer.into_parts();
+        (chunks.iter().map(|chunk| chunk.tokens).collect(), tokens, failure.map(|failure| failure.kind))
+    }
+
+    #[test]
+    fn a_role_or_an_empty_delta_is_no_chunk() {
+        let (chunks, tokens, failure) = answer(vec![StreamEvent::default(), text(1), with_usage(finish(), 2)]);
+        assert_eq!((chunks.len(), tokens.output, tokens.source, failure), (1, 2, TokenSource::Usage, None));
+    }
+
+    #[test]
+    fn cumulative_usage_tells_the_tokens_of_each_chunk() {
+        let events =
+            vec![with_usage(text(1), 2), with_usage(text(2), 3), with_usage(text(3), 7), with_usage(finish(), 7)];
+        assert_eq!(answer(events).0, [Some(2), Some(1), Some(4)]);
+    }
+
+    #[test]
+    fn a_usage_that_comes_once_tells_nothing_of_single_chunks() {
+        let events = vec![text(1), with_usage(StreamEvent { finished: true, ..text(2) }, 9)];
+        assert_eq!(answer(events).0, [None, None]);
+    }
+
+    #[test]
+    fn without_a_count_chunks_are_counted_and_labelled() {
+        let (_, tokens, failure) = answer(vec![text(1), text(2), finish()]);
+        assert_eq!((tokens.output, tokens.source, failure), (2, TokenSource::Chunks, None));
+    }
+
+    #[test]
+    fn done_alone_is_not_success() {
+        let done = StreamEvent { done: true, ..StreamEvent::default() };
+        assert_eq!(answer(vec![text(1), done]).2, Some(FailureKind::Truncated));
+    }
+
+    #[test]
+    fn an_error_in_the_stream_fails_it_even_before_a_finish() {
+        let error = StreamEvent { error: Some("full".to_owned()), ..StreamEvent::default() };
+        assert_eq!(answer(vec![text(1), error, finish()]).2, Some(FailureKind::ServerError));
+    }
+
+    #[test]
+    fn a_model_that_repeats_itself_is_told_from_a_cut_stream() {
+        assert_eq!(answer(vec![text(1); 31]).2, Some(FailureKind::RepetitionStop));
+        assert_eq!(answer(vec![text(1); 30]).2, Some(FailureKind::Truncated));
+        let ended = std::iter::repeat_n(text(1), 40).chain([finish()]).collect();
+        assert_eq!(answer(ended).2, None);
+    }
+
+    #[test]
+    fn an_endless_answer_is_given_up() {
+        assert_eq!(answer((0..2000).map(text).collect()).2, Some(FailureKind::TooLarge));
+    }
+}

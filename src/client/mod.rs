@@ -1,0 +1,19 @@
+//! Speaking to model servers: their wire formats, and one request from send to end of stream.
+//!
+//! Decoding is apart from I/O: [`framing`] cuts bytes into payloads, [`decode`] reads one
+//! payload, [`answer`] adds them up; [`stream`] moves the bytes and stamps them. Nothing
+//! here retries a measured request, follows a redirect, or trusts what a server sends.
+
+pub mod answer;
+pub mod body;
+pub mod decode;
+pub mod framing;
+pub mod http;
+pub mod identify;
+pub mod stream;
+pub mod timeline;
+
+pub use http::{Client, ClientError};
+pub use identify::Identified;
+pub use stream::{Caller, Dropped, Timeouts};
+pub use timeline::Timeline;

@@ -1,0 +1,42 @@
+//! The one clock of a sample: offsets from its origin, and the server's last sign of progress.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Shared by all requests of a sample.
+#[derive(Debug)]
+pub struct Timeline {
+    origin: Instant,
+    /// Nanoseconds since the origin.
+    last_progress: AtomicU64,
+}
+
+impl Timeline {
+    /// A timeline that begins now.
+    pub fn start() -> Self {
+        Self { origin: Instant::now(), last_progress: AtomicU64::new(0) }
+    }
+
+    /// The time since the origin.
+    pub fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// The instant at that offset.
+    pub fn instant(&self, offset: Duration) -> Instant {
+        self.origin + offset
+    }
+
+    /// Notes that the server produced something for one of the requests.
+    pub fn note_progress(&self, at: Duration) {
+        let nanoseconds = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+        self.last_progress.fetch_max(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// When the server last produced something for any request of the sample.
+    pub fn last_progress(&self) -> Duration {
+        Duration::from_nanos(self.last_progress.load(Ordering::Relaxed))
+    }
+}
