@@ -9,3 +9,4 @@
 pub mod analysis;
 pub mod client;
 pub mod domain;
+pub mod store;

@@ -147,3 +147,48 @@ pub struct Epoch {
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,
 }
+
+impl Epoch {
+    /// Whether a server and a load that are seen now still belong to this epoch.
+    ///
+    /// The load must be the same. Of the identity, what either side does not know is no
+    /// change: servers tell some things only while the model is loaded.
+    pub fn continues(&self, identity: &Facts, load: &Facts) -> bool {
+        let agrees = |(key, value): (&String, &String)| self.identity.get(key).is_none_or(|known| known == value);
+        self.load == *load && identity.iter().all(agrees)
+    }
+
+    /// Adds what is known now and was not before.
+    pub fn learn(&mut self, identity: &Facts) {
+        for (key, value) in identity {
+            self.identity.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(pairs: &[(&str, &str)]) -> Facts {
+        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_unknown_is_no_change_and_what_changed_is() {
+        let load = facts(&[("output_tokens", "200")]);
+        let mut epoch = Epoch {
+            id: EpochId(1),
+            identity: facts(&[("server_version", "1"), ("slots", "4")]),
+            load: load.clone(),
+            first_seen: Timestamp::UNIX_EPOCH,
+            last_seen: Timestamp::UNIX_EPOCH,
+        };
+        assert!(epoch.continues(&facts(&[("server_version", "1")]), &load));
+        assert!(epoch.continues(&facts(&[("server_version", "1"), ("context_per_slot", "512")]), &load));
+        assert!(!epoch.continues(&facts(&[("server_version", "2")]), &load));
+        assert!(!epoch.continues(&epoch.identity, &facts(&[("output_tokens", "24")])));
+        epoch.learn(&facts(&[("context_per_slot", "512")]));
+        assert!(!epoch.continues(&facts(&[("context_per_slot", "1024")]), &load));
+    }
+}

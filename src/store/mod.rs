@@ -1,0 +1,18 @@
+//! The history: every sample, epoch, cycle and event in one SQLite file.
+//!
+//! One thread writes, one transaction a sample; readers have connections of their own. A
+//! kill at any moment loses at most what is being measured. Nothing here knows the engine,
+//! and nothing that measures waits for it.
+
+mod latency;
+mod reader;
+mod rows;
+mod schema;
+mod writer;
+
+pub use reader::{EpochSummary, Reader};
+pub use schema::StoreError;
+pub use writer::{CycleStart, Entered, Sighting, Writer, WriterStatus};
+
+/// The file's name within the storage folder.
+pub const FILE_NAME: &str = "llmsoak.db";

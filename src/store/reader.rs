@@ -1,0 +1,106 @@
+//! Reads the history: for a start, a report, a page.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::FILE_NAME;
+use super::rows;
+use super::schema::{StoreError, open_to_read};
+use crate::domain::{Epoch, EpochId, Facts, Sample, TargetId};
+
+/// A connection that only reads.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+}
+
+/// An epoch with what surrounds it.
+#[derive(Clone, Debug)]
+pub struct EpochSummary {
+    pub target: TargetId,
+    pub url: String,
+    pub epoch: Epoch,
+    /// Complete cycles of the epoch.
+    pub complete_cycles: u64,
+    /// The last cycle of the target in any epoch, 0 where there is none.
+    pub last_cycle: u64,
+    /// The seed of that cycle's order.
+    pub seed: Option<u64>,
+}
+
+impl Reader {
+    /// Opens the history of a storage folder.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Ok(Self { connection: open_to_read(&folder.join(FILE_NAME))? })
+    }
+
+    pub(super) fn over(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// All targets that were ever measured, by name, the newest model of each first.
+    pub fn targets(&self) -> Result<Vec<TargetId>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT name, model FROM target ORDER BY name, id DESC")?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        rows.map(|row| row.map(|(name, model)| TargetId::new(&name, &model)).map_err(StoreError::from)).collect()
+    }
+
+    /// The newest epoch of a target, of any model where none is named.
+    pub fn newest_epoch(&self, name: &str, model: Option<&str>) -> Result<Option<EpochSummary>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT epoch.id, identity, load, first_seen, last_seen, target.model, target.url, target.id
+             FROM epoch JOIN target ON target.id = target_id
+             WHERE name = ?1 AND (?2 IS NULL OR model = ?2) ORDER BY epoch.id DESC LIMIT 1",
+        )?;
+        let found = statement.query_row(params![name, model], |row| {
+            let text = |column| row.get::<_, String>(column);
+            Ok((row.get(0)?, [text(1)?, text(2)?, text(3)?, text(4)?, text(5)?, text(6)?], row.get::<_, i64>(7)?))
+        });
+        let Some((id, [identity, load, first_seen, last_seen, model, url], target_id)) = found.optional()? else {
+            return Ok(None);
+        };
+        let epoch = Epoch {
+            id: EpochId(id),
+            identity: facts(&identity)?,
+            load: facts(&load)?,
+            first_seen: rows::parse_time(&first_seen)?,
+            last_seen: rows::parse_time(&last_seen)?,
+        };
+        let complete_cycles =
+            self.count("SELECT COUNT(*) FROM cycle WHERE epoch_id = ?1 AND completed_at IS NOT NULL", epoch.id.0)?;
+        let last_cycle = self.count("SELECT COALESCE(MAX(number), 0) FROM cycle WHERE target_id = ?1", target_id)?;
+        let seed = self
+            .connection
+            .prepare_cached("SELECT seed FROM cycle WHERE target_id = ?1 ORDER BY number DESC LIMIT 1")?
+            .query_row([target_id], |row| row.get::<_, i64>(0))
+            .optional()?
+            .map(i64::cast_unsigned);
+        Ok(Some(EpochSummary { target: TargetId::new(name, &model), url, epoch, complete_cycles, last_cycle, seed }))
+    }
+
+    fn count(&self, sql: &str, id: i64) -> Result<u64, StoreError> {
+        let count: i64 = self.connection.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// All samples of an epoch, in the order in which they were measured.
+    pub fn samples(&self, target: &TargetId, epoch: EpochId) -> Result<Vec<Sample>, StoreError> {
+        let sql = format!("{} WHERE epoch_id = ?1 ORDER BY id", rows::select());
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([epoch.0])?;
+        let mut samples = Vec::new();
+        while let Some(row) = rows.next()? {
+            samples.push(rows::sample(target, row)?);
+        }
+        Ok(samples)
+    }
+}
+
+pub(super) fn facts(text: &str) -> Result<Facts, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Value { what: "list of facts", text: text.to_owned() })
+}

@@ -1,0 +1,234 @@
+//! A sample as a row and back: one list of columns serves both ways.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use rusqlite::Row;
+use rusqlite::types::Value;
+
+use super::schema::StoreError;
+use crate::domain::{Cell, EpochId, FailureKind, InvalidReason, Measurement, Quantiles, Sample, TargetId, TokenSource};
+
+/// The columns of `sample` after `target_id`, in the order of [`values`] and [`sample`].
+const COLUMNS: &[&str] = &[
+    "epoch_id",
+    "cycle",
+    "workers",
+    "batch",
+    "started_at",
+    "completed_at",
+    "total_seconds",
+    "seconds_per_request",
+    "tokens_per_second",
+    "steady_tokens_per_second",
+    "prompt_tokens_per_second",
+    "requests",
+    "failed_requests",
+    "failures",
+    "output_tokens",
+    "prompt_tokens",
+    "cached_prompt_tokens",
+    "token_source",
+    "short_outputs",
+    "observed_parallelism",
+    "observed_parallelism_peak",
+    "time_to_first_token_p50",
+    "time_to_first_token_p95",
+    "time_to_first_token_p99",
+    "inter_token_latency_p50",
+    "inter_token_latency_p95",
+    "inter_token_latency_p99",
+    "time_per_output_token_p50",
+    "time_per_output_token_p95",
+    "time_per_output_token_p99",
+    "request_duration_p50",
+    "request_duration_p95",
+    "request_duration_p99",
+    "worker_wait_p50",
+    "worker_wait_p95",
+    "worker_wait_p99",
+    "load_seconds",
+    "timer_lag_p99_seconds",
+    "client_cpu_ratio",
+    "valid",
+    "invalid_reason",
+];
+
+/// `INSERT` of `target_id` and all columns.
+pub(super) fn insert() -> String {
+    let marks = ", ?".repeat(COLUMNS.len());
+    format!("INSERT INTO sample (target_id, {}) VALUES (?{marks})", COLUMNS.join(", "))
+}
+
+/// `SELECT` of all columns, for [`sample`].
+pub(super) fn select() -> String {
+    format!("SELECT {} FROM sample", COLUMNS.join(", "))
+}
+
+/// A time as the history writes it: UTC, RFC 3339, milliseconds.
+pub(super) fn time(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+pub(super) fn parse_time(text: &str) -> Result<Timestamp, StoreError> {
+    text.parse().map_err(|_| StoreError::Value { what: "time", text: text.to_owned() })
+}
+
+fn real(value: Option<f64>) -> Value {
+    value.map_or(Value::Null, Value::Real)
+}
+
+/// Counts beyond SQLite's range saturate; no believable count comes near.
+fn integer(value: Option<u64>) -> Value {
+    value.map_or(Value::Null, |n| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX)))
+}
+
+/// The values of a sample's row, `target_id` first.
+pub(super) fn values(target_id: i64, sample: &Sample) -> Vec<Value> {
+    let m = &sample.measurement;
+    let mut values = vec![
+        Value::Integer(target_id),
+        Value::Integer(sample.epoch.0),
+        integer(Some(sample.cycle)),
+        integer(Some(sample.cell.workers.into())),
+        integer(Some(sample.cell.batch.into())),
+        Value::Text(time(sample.started_at)),
+        Value::Text(time(sample.completed_at)),
+        Value::Real(m.total_seconds),
+        Value::Real(m.seconds_per_request),
+        Value::Real(m.tokens_per_second),
+        real(m.steady_tokens_per_second),
+        real(m.prompt_tokens_per_second),
+        integer(Some(m.requests.into())),
+        integer(Some(m.failed_requests.into())),
+        failures_text(&m.failures).map_or(Value::Null, Value::Text),
+        integer(Some(m.output_tokens)),
+        integer(m.prompt_tokens),
+        integer(m.cached_prompt_tokens),
+        Value::Text(m.token_source.to_string()),
+        integer(Some(m.short_outputs.into())),
+        real(m.observed_parallelism),
+        integer(m.observed_parallelism_peak.map(u64::from)),
+    ];
+    let latencies =
+        [m.time_to_first_token, m.inter_token_latency, m.time_per_output_token, m.request_duration, m.worker_wait];
+    for quantiles in latencies {
+        values.extend([quantiles.map(|q| q.p50), quantiles.map(|q| q.p95), quantiles.map(|q| q.p99)].map(real));
+    }
+    let reasons: Vec<&str> = sample.invalid.iter().map(|reason| reason.as_str()).collect();
+    values.extend([
+        real(m.load_seconds),
+        real(m.timer_lag_p99_seconds),
+        Value::Real(m.client_cpu_ratio),
+        integer(Some(sample.is_valid().into())),
+        if reasons.is_empty() { Value::Null } else { Value::Text(reasons.join(",")) },
+    ]);
+    values
+}
+
+fn failures_text(failures: &BTreeMap<FailureKind, u32>) -> Option<String> {
+    let mut text = String::new();
+    for (kind, count) in failures {
+        let separator = if text.is_empty() { '{' } else { ',' };
+        let _ = write!(text, "{separator}\"{kind}\":{count}");
+    }
+    (!text.is_empty()).then(|| text + "}")
+}
+
+/// Reads the columns one after another, so that their order is told once.
+struct Columns<'a, 'b> {
+    row: &'a Row<'b>,
+    next: usize,
+}
+
+impl Columns<'_, '_> {
+    fn take<T: rusqlite::types::FromSql>(&mut self) -> Result<T, StoreError> {
+        self.next += 1;
+        Ok(self.row.get(self.next - 1)?)
+    }
+
+    fn count(&mut self) -> Result<u64, StoreError> {
+        Ok(u64::try_from(self.take::<i64>()?).unwrap_or(0))
+    }
+
+    fn small(&mut self) -> Result<u32, StoreError> {
+        Ok(u32::try_from(self.take::<i64>()?).unwrap_or(0))
+    }
+
+    fn optional_count(&mut self) -> Result<Option<u64>, StoreError> {
+        Ok(self.take::<Option<i64>>()?.and_then(|n| u64::try_from(n).ok()))
+    }
+
+    fn time(&mut self) -> Result<Timestamp, StoreError> {
+        parse_time(&self.take::<String>()?)
+    }
+
+    fn quantiles(&mut self) -> Result<Option<Quantiles>, StoreError> {
+        let (p50, p95, p99) = (self.take::<Option<f64>>()?, self.take::<Option<f64>>()?, self.take::<Option<f64>>()?);
+        Ok(p50.zip(p95).zip(p99).map(|((p50, p95), p99)| Quantiles { p50, p95, p99 }))
+    }
+
+    fn failures(&mut self) -> Result<BTreeMap<FailureKind, u32>, StoreError> {
+        let Some(text) = self.take::<Option<String>>()? else { return Ok(BTreeMap::new()) };
+        let counts: BTreeMap<String, u32> = serde_json::from_str(&text)
+            .map_err(|_| StoreError::Value { what: "list of failures", text: text.clone() })?;
+        Ok(counts.iter().filter_map(|(name, count)| Some((FailureKind::from_name(name)?, *count))).collect())
+    }
+
+    fn token_source(&mut self) -> Result<TokenSource, StoreError> {
+        let text: String = self.take()?;
+        let source = TokenSource::ALL.iter().find(|source| source.as_str() == text);
+        source.copied().ok_or(StoreError::Value { what: "token source", text })
+    }
+
+    fn invalid(&mut self) -> Result<Vec<InvalidReason>, StoreError> {
+        let _valid: bool = self.take()?;
+        let reasons: Option<String> = self.take()?;
+        let known = |text: &str| {
+            InvalidReason::from_name(text).ok_or_else(|| StoreError::Value { what: "reason", text: text.to_owned() })
+        };
+        reasons.as_deref().unwrap_or_default().split(',').filter(|text| !text.is_empty()).map(known).collect()
+    }
+}
+
+/// Reads a row of [`select`].
+pub(super) fn sample(target: &TargetId, row: &Row<'_>) -> Result<Sample, StoreError> {
+    let mut columns = Columns { row, next: 0 };
+    let c = &mut columns;
+    // The fields are written in the order of the columns: their initialisers run in it.
+    Ok(Sample {
+        target: target.clone(),
+        epoch: EpochId(c.take()?),
+        cycle: c.count()?,
+        cell: Cell { workers: c.small()?, batch: c.small()? },
+        started_at: c.time()?,
+        completed_at: c.time()?,
+        measurement: Measurement {
+            total_seconds: c.take()?,
+            seconds_per_request: c.take()?,
+            tokens_per_second: c.take()?,
+            steady_tokens_per_second: c.take()?,
+            prompt_tokens_per_second: c.take()?,
+            requests: c.small()?,
+            failed_requests: c.small()?,
+            failures: c.failures()?,
+            output_tokens: c.count()?,
+            prompt_tokens: c.optional_count()?,
+            cached_prompt_tokens: c.optional_count()?,
+            token_source: c.token_source()?,
+            short_outputs: c.small()?,
+            observed_parallelism: c.take()?,
+            observed_parallelism_peak: c.optional_count()?.and_then(|n| u32::try_from(n).ok()),
+            time_to_first_token: c.quantiles()?,
+            inter_token_latency: c.quantiles()?,
+            time_per_output_token: c.quantiles()?,
+            request_duration: c.quantiles()?,
+            worker_wait: c.quantiles()?,
+            load_seconds: c.take()?,
+            timer_lag_p99_seconds: c.take()?,
+            client_cpu_ratio: c.take()?,
+        },
+        invalid: c.invalid()?,
+    })
+}

@@ -1,0 +1,319 @@
+//! The one thread that writes.
+//!
+//! It takes commands from a bounded queue. What cannot be written is counted and logged,
+//! and measuring goes on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use jiff::Timestamp;
+use rusqlite::params;
+use tokio::sync::{mpsc, oneshot};
+
+use super::FILE_NAME;
+use super::latency;
+use super::reader::Reader;
+use super::rows;
+use super::schema::{Lock, StoreError, open_to_write};
+use crate::domain::{Epoch, EpochId, Event, Facts, Happening, Latencies, Sample, TargetId};
+
+/// Commands that may wait; a sample is one of them.
+const QUEUE: usize = 1024;
+
+/// Who is measured and how, as seen now.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    pub target: TargetId,
+    pub url: String,
+    pub identity: Facts,
+    pub load: Facts,
+    pub at: Timestamp,
+}
+
+/// The epoch that a sighting belongs to.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    pub epoch: Epoch,
+    /// The epoch before it, where this sighting opened a new one.
+    pub before: Option<Epoch>,
+    /// Whether this sighting opened it.
+    pub is_new: bool,
+    /// What was measured in it so far.
+    pub samples: Vec<Sample>,
+    /// The last cycle of the target in any epoch.
+    pub last_cycle: u64,
+}
+
+/// A cycle as it begins.
+#[derive(Clone, Debug)]
+pub struct CycleStart {
+    pub target: TargetId,
+    pub epoch: EpochId,
+    pub number: u64,
+    pub cells: u32,
+    pub seed: u64,
+    pub at: Timestamp,
+}
+
+enum Command {
+    Enter(Box<Sighting>, oneshot::Sender<Result<Entered, StoreError>>),
+    StartCycle(CycleStart),
+    Event(Arc<Event>),
+    Flush(oneshot::Sender<()>),
+}
+
+/// What the writer tells of itself, for metrics. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct WriterStatus {
+    failures: Arc<AtomicU64>,
+    path: Arc<PathBuf>,
+}
+
+impl WriterStatus {
+    /// Writes that failed since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// The size of the file and of its write-ahead log, bytes.
+    pub fn size_bytes(&self) -> u64 {
+        let size = |suffix: &str| {
+            let mut name = self.path.as_os_str().to_owned();
+            name.push(suffix);
+            std::fs::metadata(name).map_or(0, |metadata| metadata.len())
+        };
+        size("") + size("-wal")
+    }
+}
+
+/// The handle of the writing thread. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    commands: mpsc::Sender<Command>,
+    status: WriterStatus,
+}
+
+impl Writer {
+    /// Opens the history of a storage folder and starts the thread, which ends when the
+    /// last handle is dropped.
+    pub fn open(folder: &Path) -> Result<(Self, JoinHandle<()>), StoreError> {
+        let lock = Lock::take(folder)?;
+        let path = folder.join(FILE_NAME);
+        let connection = Reader::over(open_to_write(&path)?);
+        let status = WriterStatus { failures: Arc::default(), path: Arc::new(path) };
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let scribe = Scribe { history: connection, failures: status.failures.clone(), _lock: lock };
+        let thread = std::thread::Builder::new()
+            .name("history".to_owned())
+            .spawn(move || scribe.serve(queue))
+            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+        Ok((Self { commands, status }, thread))
+    }
+
+    pub fn status(&self) -> WriterStatus {
+        self.status.clone()
+    }
+
+    /// Finds the epoch that a sighting belongs to, or opens a new one.
+    pub async fn enter_epoch(&self, sighting: Sighting) -> Result<Entered, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Enter(Box::new(sighting), reply)).await.map_err(|_| StoreError::Stopped)?;
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Notes the beginning of a cycle.
+    pub async fn start_cycle(&self, cycle: CycleStart) {
+        let _ = self.commands.send(Command::StartCycle(cycle)).await;
+    }
+
+    /// Writes what an event leaves behind: a sample, a cycle's end, a change of the server.
+    pub async fn record(&self, event: Arc<Event>) {
+        let _ = self.commands.send(Command::Event(event)).await;
+    }
+
+    /// Returns when all that was sent before is written.
+    pub async fn flush(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(Command::Flush(reply)).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+}
+
+/// Owns the writing connection.
+struct Scribe {
+    history: Reader,
+    failures: Arc<AtomicU64>,
+    _lock: Lock,
+}
+
+impl Scribe {
+    fn serve(mut self, mut queue: mpsc::Receiver<Command>) {
+        while let Some(command) = queue.blocking_recv() {
+            let outcome = match command {
+                Command::Enter(sighting, reply) => {
+                    let entered = self.enter(&sighting);
+                    let failed = entered.as_ref().err().map(ToString::to_string);
+                    let _ = reply.send(entered);
+                    failed.map_or(Ok(()), |text| Err(StoreError::Value { what: "epoch", text }))
+                }
+                Command::StartCycle(cycle) => self.start_cycle(&cycle),
+                Command::Event(event) => self.take_event(&event),
+                Command::Flush(reply) => {
+                    let _ = reply.send(());
+                    Ok(())
+                }
+            };
+            if let Err(error) = outcome {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "cannot write to the history; measuring goes on");
+            }
+        }
+    }
+
+    fn enter(&mut self, seen: &Sighting) -> Result<Entered, StoreError> {
+        let newest = self.history.newest_epoch(&seen.target.name, Some(&seen.target.model))?;
+        let last_cycle = newest.as_ref().map_or(0, |newest| newest.last_cycle);
+        let target_id = self.target_id(&seen.target, &seen.url)?;
+        let newest = newest.map(|newest| newest.epoch);
+        match newest {
+            Some(mut epoch) if epoch.continues(&seen.identity, &seen.load) => {
+                epoch.learn(&seen.identity);
+                epoch.last_seen = seen.at;
+                self.history.connection().execute(
+                    "UPDATE epoch SET identity = ?2, last_seen = ?3 WHERE id = ?1",
+                    params![epoch.id.0, json(&epoch.identity), rows::time(seen.at)],
+                )?;
+                let samples = self.history.samples(&seen.target, epoch.id)?;
+                Ok(Entered { epoch, before: None, is_new: false, samples, last_cycle })
+            }
+            before => {
+                let connection = self.history.connection();
+                connection.execute(
+                    "INSERT INTO epoch (target_id, identity, load, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?4)",
+                    params![target_id, json(&seen.identity), json(&seen.load), rows::time(seen.at)],
+                )?;
+                let epoch = Epoch {
+                    id: EpochId(connection.last_insert_rowid()),
+                    identity: seen.identity.clone(),
+                    load: seen.load.clone(),
+                    first_seen: seen.at,
+                    last_seen: seen.at,
+                };
+                Ok(Entered { epoch, before, is_new: true, samples: Vec::new(), last_cycle })
+            }
+        }
+    }
+
+    fn target_id(&mut self, target: &TargetId, url: &str) -> Result<i64, StoreError> {
+        let id = self.history.connection().query_row(
+            "INSERT INTO target (name, model, url) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name, model) DO UPDATE SET url = excluded.url RETURNING id",
+            params![&*target.name, &*target.model, url],
+            |row| row.get(0),
+        )?;
+        Ok(id)
+    }
+
+    /// The row of a target that has been seen.
+    fn known_target(&mut self, target: &TargetId) -> Result<Option<i64>, StoreError> {
+        let mut statement =
+            self.history.connection().prepare_cached("SELECT id FROM target WHERE name = ?1 AND model = ?2")?;
+        let mut rows = statement.query(params![&*target.name, &*target.model])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
+    fn start_cycle(&mut self, cycle: &CycleStart) -> Result<(), StoreError> {
+        let Some(target_id) = self.known_target(&cycle.target)? else { return Ok(()) };
+        self.history.connection().execute(
+            "INSERT OR REPLACE INTO cycle (target_id, number, epoch_id, cells, seed, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                target_id,
+                i64::try_from(cycle.number).unwrap_or(i64::MAX),
+                cycle.epoch.0,
+                cycle.cells,
+                cycle.seed.cast_signed(),
+                rows::time(cycle.at)
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: &Event) -> Result<(), StoreError> {
+        // Before a target is first identified there is nothing to hang an event on.
+        let Some(target_id) = self.known_target(&event.target)? else { return Ok(()) };
+        match &event.happening {
+            Happening::SampleEnded { sample, latencies } => self.write_sample(target_id, sample, latencies),
+            Happening::CycleEnded { cycle, .. } => {
+                self.history.connection().execute(
+                    "UPDATE cycle SET completed_at = ?3 WHERE target_id = ?1 AND number = ?2",
+                    params![target_id, i64::try_from(*cycle).unwrap_or(i64::MAX), rows::time(event.at)],
+                )?;
+                Ok(())
+            }
+            Happening::EpochEntered { epoch, before, .. } => match before {
+                Some(before) => self.write_event(target_id, event.at, "epoch", &changes(before, epoch)),
+                None => Ok(()),
+            },
+            Happening::Away { reason } => self.write_event(target_id, event.at, "away", reason),
+            Happening::FieldsDropped { fields, reason } => {
+                self.write_event(target_id, event.at, "fields_dropped", &format!("{}: {reason}", fields.join(", ")))
+            }
+            Happening::StateChanged(_)
+            | Happening::Identified(_)
+            | Happening::CycleStarted { .. }
+            | Happening::SampleStarted { .. }
+            | Happening::RequestStarted
+            | Happening::RequestEnded(_) => Ok(()),
+        }
+    }
+
+    fn write_event(&mut self, target_id: i64, at: Timestamp, kind: &str, detail: &str) -> Result<(), StoreError> {
+        self.history.connection().execute(
+            "INSERT INTO event (target_id, at, kind, detail) VALUES (?1, ?2, ?3, ?4)",
+            params![target_id, rows::time(at), kind, detail],
+        )?;
+        Ok(())
+    }
+
+    /// One transaction: the sample, its distributions, and that the epoch was still seen.
+    fn write_sample(&mut self, target_id: i64, sample: &Sample, latencies: &Latencies) -> Result<(), StoreError> {
+        let distributions = if sample.is_valid() { latency::encode(latencies) } else { Vec::new() };
+        let transaction = self.history.connection().transaction()?;
+        transaction
+            .prepare_cached(&rows::insert())?
+            .execute(rusqlite::params_from_iter(rows::values(target_id, sample)))?;
+        let sample_id = transaction.last_insert_rowid();
+        for (measure, histogram) in distributions {
+            transaction
+                .prepare_cached("INSERT INTO latency (sample_id, measure, histogram) VALUES (?1, ?2, ?3)")?
+                .execute(params![sample_id, measure, histogram])?;
+        }
+        transaction
+            .prepare_cached("UPDATE epoch SET last_seen = ?2 WHERE id = ?1")?
+            .execute(params![sample.epoch.0, rows::time(sample.completed_at)])?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn json(facts: &Facts) -> String {
+    // A map of strings always has a JSON form.
+    serde_json::to_string(facts).unwrap_or_default()
+}
+
+/// What differs between two epochs, in words.
+fn changes(before: &Epoch, after: &Epoch) -> String {
+    let mut changes = Vec::new();
+    for (old, new) in [(&before.identity, &after.identity), (&before.load, &after.load)] {
+        for (key, value) in new {
+            match old.get(key) {
+                Some(known) if known != value => changes.push(format!("{key}: {known} → {value}")),
+                _ => {}
+            }
+        }
+    }
+    changes.join("; ")
+}
