@@ -9,4 +9,5 @@
 pub mod analysis;
 pub mod client;
 pub mod domain;
+pub mod soak;
 pub mod store;

@@ -2,6 +2,7 @@
 //!
 //! One stamp a read; time-outs; the record. Nothing is retried here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Sleep, sleep_until, timeout};
@@ -41,7 +42,8 @@ pub struct Caller {
     client: Client,
     api: Api,
     model: String,
-    plan: RequestPlan,
+    plan: Arc<RequestPlan>,
+    kind: ServerKind,
     additions: Vec<Addition>,
 }
 
@@ -54,9 +56,15 @@ pub struct Dropped {
 
 impl Caller {
     /// A caller in the tongue of the server that was identified.
-    pub fn new(client: Client, identified: &Identified, plan: RequestPlan) -> Self {
-        let additions = body::additions(identified.identity.kind, &plan);
-        Self { client, api: identified.api, model: identified.identity.model.clone(), plan, additions }
+    pub fn new(client: Client, identified: &Identified, plan: Arc<RequestPlan>) -> Self {
+        let kind = identified.identity.kind;
+        let additions = body::additions(kind, &plan);
+        Self { client, api: identified.api, model: identified.identity.model.clone(), plan, kind, additions }
+    }
+
+    /// Whether what was settled with one server holds for the one that is seen now.
+    pub fn fits(&self, seen: &Identified) -> bool {
+        self.api == seen.api && self.kind == seen.identity.kind && self.model == seen.identity.model
     }
 
     /// Sends a request once; where the server refuses fields of it, again without them.
@@ -274,9 +282,4 @@ impl Watch<'_> {
         let total = (self.sent + self.timeouts.total, FailureKind::TimeoutTotal);
         if total.0 < silence.0 { total } else { silence }
     }
-}
-
-/// The kinds of server whose answers cannot be held to a length.
-pub fn length_is_an_upper_bound(kind: ServerKind) -> bool {
-    matches!(kind, ServerKind::Ollama | ServerKind::Tgi | ServerKind::LmStudio)
 }

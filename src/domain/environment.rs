@@ -158,6 +158,18 @@ impl Epoch {
         self.load == *load && identity.iter().all(agrees)
     }
 
+    /// What differs in `next`, each as `key: before → after`. What only one of them knows is
+    /// no difference.
+    pub fn changes_to(&self, next: &Self) -> Vec<String> {
+        let before = self.identity.iter().chain(&self.load);
+        let after = |key: &String| next.identity.get(key).or_else(|| next.load.get(key));
+        before
+            .filter_map(|(key, old)| Some((key, old, after(key)?)))
+            .filter(|(_, old, new)| old != new)
+            .map(|(key, old, new)| format!("{key}: {old} → {new}"))
+            .collect()
+    }
+
     /// Adds what is known now and was not before.
     pub fn learn(&mut self, identity: &Facts) {
         for (key, value) in identity {
@@ -188,6 +200,8 @@ mod tests {
         assert!(epoch.continues(&facts(&[("server_version", "1"), ("context_per_slot", "512")]), &load));
         assert!(!epoch.continues(&facts(&[("server_version", "2")]), &load));
         assert!(!epoch.continues(&epoch.identity, &facts(&[("output_tokens", "24")])));
+        let next = Epoch { identity: facts(&[("server_version", "2"), ("gpu", "x")]), ..epoch.clone() };
+        assert_eq!(epoch.changes_to(&next), ["server_version: 1 → 2"]);
         epoch.learn(&facts(&[("context_per_slot", "512")]));
         assert!(!epoch.continues(&facts(&[("context_per_slot", "1024")]), &load));
     }

@@ -37,7 +37,11 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Happening {
-    StateChanged(SchedulerState),
+    /// `due_at`: when the running or next sample must have ended, as far as that is known.
+    StateChanged {
+        state: SchedulerState,
+        due_at: Option<Timestamp>,
+    },
     /// The server answered a probe and told who it is.
     Identified(Arc<ServerIdentity>),
     /// The server did not answer a probe or a whole sample.
@@ -49,10 +53,12 @@ pub enum Happening {
         fields: Vec<&'static str>,
         reason: String,
     },
-    /// A new identity or load, or the first; `before` is the epoch that ended.
+    /// The epoch that is measured from now on, with what was measured in it before: restored
+    /// at a start, or new. `before` is the epoch that ended.
     EpochEntered {
         epoch: Arc<Epoch>,
         grid: Arc<Grid>,
+        samples: Arc<Vec<Sample>>,
         before: Option<Arc<Epoch>>,
     },
     /// `due_at`: when the cycle should be complete, going by the one before.
@@ -78,6 +84,25 @@ pub enum Happening {
     },
 }
 
+impl Happening {
+    /// Whether the history keeps anything of it.
+    pub fn is_for_the_history(&self) -> bool {
+        match self {
+            Self::Away { .. }
+            | Self::FieldsDropped { .. }
+            | Self::EpochEntered { .. }
+            | Self::SampleEnded { .. }
+            | Self::CycleEnded { .. } => true,
+            Self::StateChanged { .. }
+            | Self::Identified(_)
+            | Self::CycleStarted { .. }
+            | Self::SampleStarted { .. }
+            | Self::RequestStarted
+            | Self::RequestEnded(_) => false,
+        }
+    }
+}
+
 /// A request's end, warm-ups included, as it is counted.
 #[derive(Clone, Debug)]
 pub struct RequestEnd {
@@ -90,5 +115,10 @@ pub struct RequestEnd {
 impl RequestEnd {
     pub fn of(record: &RequestRecord, warmup: bool) -> Self {
         Self { warmup, tokens: record.tokens, short: record.is_short(), failure: record.failure.clone() }
+    }
+
+    /// Whether a server was there: one that refuses or breaks off was.
+    pub fn reached_the_server(&self) -> bool {
+        self.failure.as_ref().is_none_or(|failure| !failure.kind.is_out_of_reach())
     }
 }

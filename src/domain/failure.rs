@@ -87,6 +87,13 @@ named! {
     }
 }
 
+impl FailureKind {
+    /// Whether the server could not even be reached.
+    pub const fn is_out_of_reach(self) -> bool {
+        matches!(self, Self::Dns | Self::Connect | Self::Tls | Self::TimeoutConnect)
+    }
+}
+
 /// A failed request: its kind for counting, its story for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestFailure {

@@ -253,20 +253,14 @@ impl Scribe {
                 )?;
                 Ok(())
             }
-            Happening::EpochEntered { epoch, before, .. } => match before {
-                Some(before) => self.write_event(target_id, event.at, "epoch", &changes(before, epoch)),
-                None => Ok(()),
-            },
+            Happening::EpochEntered { epoch, before: Some(before), .. } => {
+                self.write_event(target_id, event.at, "epoch", &before.changes_to(epoch).join("; "))
+            }
             Happening::Away { reason } => self.write_event(target_id, event.at, "away", reason),
             Happening::FieldsDropped { fields, reason } => {
                 self.write_event(target_id, event.at, "fields_dropped", &format!("{}: {reason}", fields.join(", ")))
             }
-            Happening::StateChanged(_)
-            | Happening::Identified(_)
-            | Happening::CycleStarted { .. }
-            | Happening::SampleStarted { .. }
-            | Happening::RequestStarted
-            | Happening::RequestEnded(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -302,18 +296,4 @@ impl Scribe {
 fn json(facts: &Facts) -> String {
     // A map of strings always has a JSON form.
     serde_json::to_string(facts).unwrap_or_default()
-}
-
-/// What differs between two epochs, in words.
-fn changes(before: &Epoch, after: &Epoch) -> String {
-    let mut changes = Vec::new();
-    for (old, new) in [(&before.identity, &after.identity), (&before.load, &after.load)] {
-        for (key, value) in new {
-            match old.get(key) {
-                Some(known) if known != value => changes.push(format!("{key}: {known} → {value}")),
-                _ => {}
-            }
-        }
-    }
-    changes.join("; ")
 }

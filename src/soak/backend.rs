@@ -1,0 +1,108 @@
+//! What the engine needs of a server, and the real one behind it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+
+use crate::client::{Caller, Client, Dropped, Identified, Timeline, Timeouts};
+use crate::domain::plan::RequestPlan;
+use crate::domain::{FailureKind, GenerateRequest, RequestFailure, RequestRecord, ServerTimings, TokenCounts};
+
+/// A server that can be measured.
+pub trait Backend: Send + Sync + 'static {
+    /// Asks the server who it is.
+    fn identify(&self) -> impl Future<Output = Result<Identified, RequestFailure>> + Send;
+
+    /// Sends a first request and settles which fields the server takes. All attempts count
+    /// as warm-ups.
+    fn negotiate(
+        &self,
+        request: &GenerateRequest,
+        timeline: &Timeline,
+        timeouts: Timeouts,
+    ) -> impl Future<Output = (Vec<RequestRecord>, Option<Dropped>)> + Send;
+
+    /// Sends one request and reads its answer to the end.
+    fn generate(
+        &self,
+        request: &GenerateRequest,
+        timeline: &Timeline,
+        due: Duration,
+        timeouts: Timeouts,
+    ) -> impl Future<Output = RequestRecord> + Send;
+}
+
+/// A server behind HTTP.
+#[derive(Debug)]
+pub struct HttpBackend {
+    client: Client,
+    model: Option<String>,
+    plan: Arc<RequestPlan>,
+    /// Known once the server told who it is.
+    caller: ArcSwapOption<Caller>,
+}
+
+impl HttpBackend {
+    /// Without a `model`, the server's first is measured.
+    pub fn new(client: Client, model: Option<String>, plan: Arc<RequestPlan>) -> Self {
+        Self { client, model, plan, caller: ArcSwapOption::empty() }
+    }
+}
+
+impl Backend for HttpBackend {
+    async fn identify(&self) -> Result<Identified, RequestFailure> {
+        let identified = self.client.identify(self.model.as_deref()).await?;
+        // What was settled with the same server stays settled.
+        if !self.caller.load().as_ref().is_some_and(|caller| caller.fits(&identified)) {
+            self.caller.store(Some(Arc::new(Caller::new(self.client.clone(), &identified, self.plan.clone()))));
+        }
+        Ok(identified)
+    }
+
+    async fn negotiate(
+        &self,
+        request: &GenerateRequest,
+        timeline: &Timeline,
+        timeouts: Timeouts,
+    ) -> (Vec<RequestRecord>, Option<Dropped>) {
+        let Some(caller) = self.caller.load_full() else { return (vec![unidentified(request, timeline)], None) };
+        let mut caller = Caller::clone(&caller);
+        let outcome = caller.negotiate(request, timeline, timeouts).await;
+        self.caller.store(Some(Arc::new(caller)));
+        outcome
+    }
+
+    async fn generate(
+        &self,
+        request: &GenerateRequest,
+        timeline: &Timeline,
+        due: Duration,
+        timeouts: Timeouts,
+    ) -> RequestRecord {
+        match self.caller.load_full() {
+            Some(caller) => caller.generate(request, timeline, due, timeouts).await,
+            None => unidentified(request, timeline),
+        }
+    }
+}
+
+fn unidentified(request: &GenerateRequest, timeline: &Timeline) -> RequestRecord {
+    let failure = RequestFailure::new(FailureKind::NotStarted, "the server has not told who it is");
+    not_started(request, timeline.now(), failure)
+}
+
+/// The record of a request that never left.
+pub fn not_started(request: &GenerateRequest, at: Duration, failure: RequestFailure) -> RequestRecord {
+    RequestRecord {
+        due: Duration::ZERO,
+        sent: at,
+        ended: at,
+        chunks: Vec::new(),
+        tokens: TokenCounts::default(),
+        timings: ServerTimings::default(),
+        asked_tokens: request.output_tokens,
+        failure: Some(failure),
+    }
+}

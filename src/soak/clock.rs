@@ -1,0 +1,34 @@
+//! The one place where wall time is read. Spans are measured on tokio's clock instead.
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+/// Tells wall time, UTC.
+#[derive(Clone, Copy, Debug)]
+pub enum WallClock {
+    /// The system's, steps and all.
+    System,
+    /// Runs from a given time with tokio's clock, so that a test which pauses that one
+    /// pauses this one.
+    Anchored { at: Timestamp, since: Instant },
+}
+
+impl WallClock {
+    /// A clock that shows `at` now and goes on with tokio's.
+    pub fn anchored(at: Timestamp) -> Self {
+        Self::Anchored { at, since: Instant::now() }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads wall time")]
+    pub fn now(self) -> Timestamp {
+        match self {
+            Self::System => Timestamp::now(),
+            Self::Anchored { at, since } => later(at, since.elapsed()),
+        }
+    }
+}
+
+/// `at` plus a span, as far as time reaches.
+pub fn later(at: Timestamp, span: std::time::Duration) -> Timestamp {
+    at.checked_add(span).unwrap_or(Timestamp::MAX)
+}
