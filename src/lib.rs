@@ -9,5 +9,6 @@
 pub mod analysis;
 pub mod client;
 pub mod domain;
+pub mod metrics;
 pub mod soak;
 pub mod store;

@@ -1,0 +1,53 @@
+//! What Prometheus scrapes.
+//!
+//! Counters and histograms grow with the events of the bus ([`work`]); everything that is a
+//! state comes from one snapshot of the board, so that one scrape sees one state
+//! ([`state`], [`cells`]). The `prometheus` crate stays in this folder.
+
+mod cells;
+mod family;
+mod process;
+mod state;
+mod work;
+
+pub use process::{LogCounter, ProcessSources, ReportCounter};
+
+use prometheus::{Registry, TextEncoder};
+
+use crate::domain::Event;
+use crate::soak::Board;
+
+/// The content type of the text format.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// All families, on a registry of their own.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    work: work::Work,
+}
+
+impl Metrics {
+    /// Registers every family.
+    pub fn new(board: Board, sources: ProcessSources) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        process::register(&registry, sources)?;
+        let work = work::Work::register(&registry)?;
+        for target in board.snapshot().targets.values() {
+            work.adopt(&target.id);
+        }
+        registry.register(Box::new(state::States::new(board.clone())?))?;
+        registry.register(Box::new(cells::Cells::new(board)?))?;
+        Ok(Self { registry, work })
+    }
+
+    /// Counts what an event says.
+    pub fn observe(&self, event: &Event) {
+        self.work.observe(event);
+    }
+
+    /// All families in the text format, version 0.0.4.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}

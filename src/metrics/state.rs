@@ -1,0 +1,128 @@
+//! The state of each target's work: gauges over a snapshot.
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+
+use super::family::{Family, Reading, describe, unix_seconds};
+use crate::domain::SchedulerState;
+use crate::soak::board::{Board, TargetSnapshot};
+
+const TARGET_LABELS: [&str; 2] = ["target", "model"];
+
+const READINGS: &[Reading<TargetSnapshot>] = &[
+    Reading {
+        name: "llmsoak_target_up",
+        help: "Whether the server answered its last request or probe.",
+        value: |target| target.up.map(|up| f64::from(u8::from(up))),
+    },
+    Reading {
+        name: "llmsoak_current_workers",
+        help: "Workers of the cell that is being measured; 0 between samples.",
+        value: |target| Some(target.current.map_or(0.0, |cell| cell.workers.into())),
+    },
+    Reading {
+        name: "llmsoak_current_batch",
+        help: "Batch of the cell that is being measured; 0 between samples.",
+        value: |target| Some(target.current.map_or(0.0, |cell| cell.batch.into())),
+    },
+    Reading {
+        name: "llmsoak_cycle_cells",
+        help: "Cells that a cycle measures.",
+        value: |target| (target.cycle > 0).then(|| target.cycle_cells.into()),
+    },
+    Reading {
+        name: "llmsoak_cycle_cells_done",
+        help: "Cells measured in the running cycle.",
+        value: |target| (target.cycle > 0).then(|| target.cycle_cells_done.into()),
+    },
+    Reading {
+        name: "llmsoak_cycle_duration_seconds",
+        help: "Duration of the last complete cycle.",
+        value: |target| target.cycle_seconds,
+    },
+    Reading {
+        name: "llmsoak_cycle_completed_timestamp_seconds",
+        help: "End of the last complete cycle.",
+        value: |target| target.cycle_completed_at.map(unix_seconds),
+    },
+    Reading {
+        name: "llmsoak_cycle_due_timestamp_seconds",
+        help: "When the running cycle should be complete, going by the one before.",
+        value: |target| target.cycle_due_at.map(unix_seconds),
+    },
+    Reading {
+        name: "llmsoak_sample_completed_timestamp_seconds",
+        help: "End of the last sample, valid or not.",
+        value: |target| target.sample_completed_at.map(unix_seconds),
+    },
+    Reading {
+        name: "llmsoak_sample_due_timestamp_seconds",
+        help: "When the running or next sample must have ended, time-outs, pauses and waits included.",
+        value: |target| target.sample_due_at.map(unix_seconds),
+    },
+];
+
+const STATE: (&str, &str) = ("llmsoak_scheduler_state", "What the scheduler does with the target: one state is 1.");
+const INFO: (&str, &str) = ("llmsoak_target_info", "How the target is reached: API, kind of server, URL.");
+
+/// Collects the states of all targets.
+#[derive(Debug)]
+pub(super) struct States {
+    board: Board,
+    descriptions: Vec<Desc>,
+}
+
+impl States {
+    pub(super) fn new(board: Board) -> Result<Self, prometheus::Error> {
+        let mut descriptions = READINGS
+            .iter()
+            .map(|reading| describe(reading.name, reading.help, &TARGET_LABELS))
+            .collect::<Result<Vec<_>, _>>()?;
+        descriptions.push(describe(STATE.0, STATE.1, &["target", "model", "state"])?);
+        descriptions.push(describe(INFO.0, INFO.1, &["target", "model", "api", "server", "url"])?);
+        Ok(Self { board, descriptions })
+    }
+}
+
+impl Collector for States {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let snapshot = self.board.snapshot();
+        let targets = || snapshot.targets.values();
+        let labels = |target: &'_ TargetSnapshot| [target.id.name.to_string(), target.id.model.to_string()];
+        let mut families: Vec<Family> = READINGS
+            .iter()
+            .map(|reading| {
+                let mut family = Family::gauge(reading.name, reading.help);
+                for target in targets() {
+                    let [name, model] = labels(target);
+                    if let Some(value) = (reading.value)(target) {
+                        family.add(&[("target", &name), ("model", &model)], value);
+                    }
+                }
+                family
+            })
+            .collect();
+        let mut states = Family::gauge(STATE.0, STATE.1);
+        let mut info = Family::gauge(INFO.0, INFO.1);
+        for target in targets() {
+            let [name, model] = labels(target);
+            let (name, model) = (("target", name.as_str()), ("model", model.as_str()));
+            for state in SchedulerState::ALL {
+                let is_it = f64::from(u8::from(*state == target.state));
+                states.add(&[name, model, ("state", state.as_str())], is_it);
+            }
+            if let Some(identity) = &target.identity {
+                let api = target.epoch.as_ref().and_then(|epoch| epoch.load.get("api")).map_or("", String::as_str);
+                let server = identity.kind.as_str();
+                info.add(&[name, model, ("api", api), ("server", server), ("url", &target.url)], 1.0);
+            }
+        }
+        families.extend([states, info]);
+        let families = families.into_iter().map(Family::finish);
+        families.filter(|family| !family.get_metric().is_empty()).collect()
+    }
+}
