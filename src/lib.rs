@@ -7,4 +7,6 @@
 //! tells the whole story.
 
 pub mod analysis;
+pub mod cli;
+pub mod config;
 pub mod domain;
