@@ -10,8 +10,8 @@ use crate::domain::plan::{Connection, Prompts, ReportPlan, RequestPlan, Schedule
 
 use super::duration::show;
 use super::keys::{
-    APIS, CONNECT_TIMEOUT, ENDPOINTS, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, Preset,
-    REPORTS_KEPT, STORAGE_PATH, TEMPERATURE, WARMUP_REQUESTS,
+    APIS, CONNECT_TIMEOUT, ENDPOINTS, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, REPORTS_KEPT,
+    STORAGE_PATH, TEMPERATURE, WARMUP_REQUESTS, default_grid,
 };
 use super::value::{Choices, words};
 
@@ -19,14 +19,24 @@ use super::value::{Choices, words};
 ///
 /// A key that is commented out has no value by default; what stands there is an example.
 pub fn default_yaml() -> String {
-    [storage(), target(), request(), schedule(), report()].concat()
+    aligned(&[storage(), target(), grid(), request(), schedule(), report()].concat())
+}
+
+/// Puts the comments under each other.
+fn aligned(yaml: &str) -> String {
+    /// Wide enough for every key and its value.
+    const COLUMN: usize = 40;
+    let line = |line: &str| match line.rsplit_once(" # ") {
+        Some((key, comment)) => format!("{key:COLUMN$} # {comment}\n"),
+        None => format!("{line}\n"),
+    };
+    yaml.lines().map(line).collect()
 }
 
 fn storage() -> String {
     format!(
-        "\
-storage:
-  path: {STORAGE_PATH}                           # folder of the history and the reports; relative to the working directory
+        "storage:
+  path: {STORAGE_PATH} # folder of the history and the reports, relative to the working directory
 "
     )
 }
@@ -34,29 +44,35 @@ storage:
 fn target() -> String {
     let default = Connection::default();
     format!(
-        "\
-targets:                                 # at least one: one model on one server each
-  - name: workstation                    # labels series, names the report's folder: 1 to 64 of A-Z a-z 0-9 . _ -
-    url: http://127.0.0.1:11434          # http or https; a path is kept, credentials are refused
-    # model: gemma3:4b                   # left out: the server's first model
-    api: {api:<31} # {apis}
-    # lane: gpu0                         # targets of one lane never run at the same time; left out: the URL's host
-    # api_key_file: /run/secrets/key     # sent as a bearer token; relative files lie beside this file
-    # api_key_env: LLM_API_KEY           # the same, from an environment variable
-    headers: {{}}                          # sent with every request, name: value
+        "targets: # at least one; each is one model on one server
+  - name: workstation # labels series and names a folder of reports: 1 to 64 of A-Z a-z 0-9 . _ -
+    url: http://127.0.0.1:11434 # http or https, perhaps with a path; no credentials
+    # model: gemma3:4b # left out: the server's first
+    api: {api} # {apis}; auto: found out by asking
+    # lane: gpu0 # targets of one lane never run at the same time; left out: the URL's host
+    # api_key_file: /run/secrets/key # sent as a bearer token; relative files lie beside this one
+    # api_key_env: LLM_API_KEY # or the environment variable that holds it
+    headers: {{}} # sent with every request, as `name: value`
     tls:
-      # ca_file: ca.pem                  # certificates to trust beside the system's
-      insecure_skip_verify: {insecure:<12} # true: any certificate will do
-    grid:                                # a preset, or both lists
-      preset: {preset:<24} # {presets}; auto: powers of two fitted to the server's slots, legacy: 14 × 9
-      # workers: [1, 2, 4, 8]            # requests worked on at once
-      # batch: [1, 4, 16, 32]            # requests in one measurement
-      share_equivalent_cells: true       # cells of one batch with workers >= batch are measured once
+      # ca_file: ca.pem # PEM certificates to trust beside the system's
+      insecure_skip_verify: {insecure} # true: the server's certificate is not looked at
 ",
         api = word(APIS, default.api),
         apis = words(APIS, " | "),
         insecure = default.tls_insecure_skip_verify,
-        preset = word(PRESETS, Preset::Auto),
+    )
+}
+
+fn grid() -> String {
+    let (preset, share) = default_grid();
+    format!(
+        "    grid: # a preset, or both of the lists
+      preset: {preset} # {presets}; auto: powers of two that fit the server's slots, legacy: 14 × 9 cells
+      # workers: [1, 2, 4, 8] # requests in flight at once
+      # batch: [1, 4, 16, 32] # requests of one measurement
+      share_equivalent_cells: {share} # cells of one batch with workers ≥ batch are measured once
+",
+        preset = word(PRESETS, preset),
         presets = words(PRESETS, " | "),
     )
 }
@@ -68,19 +84,18 @@ fn request() -> String {
         Prompts::Lines { .. } => String::new(),
     };
     format!(
-        "\
-    request:
-      endpoint: {endpoint:<22} # {endpoints}
-      prompt_tokens: {prompt_tokens:<17} # length of the built-in prompts, {prompt_bounds}
-      # prompts_file: prompts.txt        # in their place: one prompt a line
-      prefix_cache: {cache:<18} # {caches}; avoid: each prompt starts with words of its own
-      output_tokens: {output_tokens:<17} # length of an answer, {output_bounds}
-      ignore_eos: {ignore_eos:<20} # true: answers run to that length where the server allows it
-      temperature: {temperature:<19} # {temperature_bounds}
-      timeout: {timeout:<23} # the least that a whole request is given
-      connect_timeout: {connect:<15} # for the connection
-      first_token_timeout: {first:<11} # since the server's last sign of progress on any request of the sample
-      between_tokens_timeout: {between:<8} # from one token to the next
+        "    request:
+      endpoint: {endpoint} # {endpoints}
+      prompt_tokens: {prompt_tokens} # length of the built-in prompts, {prompt_bounds}
+      # prompts_file: prompts.txt # or prompts of your own, one a line
+      prefix_cache: {cache} # {caches}; avoid: every prompt starts with words of its own
+      output_tokens: {output_tokens} # length of an answer, {output_bounds}
+      ignore_eos: {ignore_eos} # true: no answer ends earlier, where the server allows it
+      temperature: {temperature} # {temperature_bounds}
+      timeout: {timeout} # for a whole request; more where the warm-up took long
+      connect_timeout: {connect} # until the server takes the connection
+      first_token_timeout: {first} # since the server's last sign of progress on any request
+      between_tokens_timeout: {between} # from one token of an answer to the next
 ",
         endpoint = word(ENDPOINTS, default.endpoint),
         endpoints = words(ENDPOINTS, " | "),
@@ -102,12 +117,11 @@ fn request() -> String {
 fn schedule() -> String {
     let default = SchedulePlan::with_seed(0);
     format!(
-        "\
-schedule:
-  order: {order:<29} # {orders}; shuffled: anew in each cycle
-  seed: random                           # or a number; the one in use is in the history and the report
-  pause_between_samples: {pause:<15} # the server's rest
-  warmup_requests: {warmups:<21} # for each worker, before each sample, {warmup_bounds}
+        "schedule:
+  order: {order} # {orders}; shuffled: the cells of each cycle anew
+  seed: random # or a number; the one in use is in the history and the report
+  pause_between_samples: {pause} # rest for the server; 0s: none
+  warmup_requests: {warmups} # of each worker before each sample, {warmup_bounds}
 ",
         order = word(ORDERS, default.order),
         orders = words(ORDERS, " | "),
@@ -120,10 +134,9 @@ schedule:
 fn report() -> String {
     let default = ReportPlan::default();
     format!(
-        "\
-report:
-  every: {every:<29} # from one report to the next
-  keep: {keep:<30} # reports kept for each target, {kept_bounds}
+        "report:
+  every: {every} # from one report to the next
+  keep: {keep} # reports of each target, {kept_bounds}; older ones are deleted
 ",
         every = show(default.every),
         keep = default.keep,

@@ -135,11 +135,20 @@ fn headers(s: &mut Section<'_>) -> Vec<(String, Secret)> {
     headers
 }
 
+/// The default grid in the words of its keys.
+pub(super) fn default_grid() -> (Preset, bool) {
+    match GridPlan::default() {
+        GridPlan::Automatic { share_equivalent_cells } => (Preset::Auto, share_equivalent_cells),
+        GridPlan::Fixed(_) => (Preset::Legacy, true),
+    }
+}
+
 fn grid(s: &mut Section<'_>) -> GridPlan {
-    let preset = s.take_or("preset", Preset::Auto, one_of(PRESETS));
+    let (preset, share_equivalent_cells) = default_grid();
+    let preset = s.take_or("preset", preset, one_of(PRESETS));
     let workers = s.take("workers", axis);
     let batch = s.take("batch", axis);
-    let share_equivalent_cells = s.take_or("share_equivalent_cells", true, flag);
+    let share_equivalent_cells = s.take_or("share_equivalent_cells", share_equivalent_cells, flag);
     for (axis, other) in [("workers", "batch"), ("batch", "workers")] {
         s.exclude("preset", axis);
         if s.has(axis) && !s.has(other) {

@@ -18,7 +18,8 @@ pub fn from_file(path: &Path) -> Result<Config, Problems> {
         Ok(text) => from_text(&text, &file, around),
         Err(reason) => {
             let problems = Collector::new(Some(&file));
-            problems.add(None, "", Fault::new(format!("cannot be read: {reason}")).hint("see --config.file"));
+            let hint = "name another file with --config.file, or do without one: --target.url=http://127.0.0.1:11434";
+            problems.add(None, "", Fault::new(format!("cannot be read: {reason}")).hint(hint));
             problems.finish(None)
         }
     }

@@ -25,12 +25,14 @@ fn target(keys: &str) -> String {
 }
 
 /// Every problem of a text, one line each.
+#[track_caller]
 fn check(yaml: &str, expected: &str) {
     let problems = read(yaml).map_or_else(|problems| problems.to_string(), |_| String::new());
-    assert_eq!(problems, expected.trim_end(), "\n{yaml}");
+    assert_eq!(problems, expected, "\n{yaml}");
 }
 
 /// Every problem of one target's keys.
+#[track_caller]
 fn check_target(keys: &str, expected: &str) {
     check(&target(keys), expected);
 }
@@ -148,69 +150,173 @@ targets:
 schedule: [1]
 rport: {}
 ",
-            "",
+            "\
+f:1: storage.path: must be text, not a number; hint: put it in quotes
+f:3: targets[0].name: is missing; hint: add `name: workstation`
+f:3: targets[0].nam: unknown key; hint: did you mean `name`?
+f:4: targets[0].url: must start with http:// or https://; hint: such as http://127.0.0.1:11434
+f:5: targets[0].grid.batch: is missing beside `workers`; hint: give both, or neither
+f:6: targets[0].grid.workers: must be numbers from 1 to 65536; hint: such as [1, 2, 4, 8]
+f:7: targets[0].grid.batches: unknown key; hint: did you mean `batch`?
+f:9: targets[0].request.timeout: needs a unit; hint: write `5s` for seconds
+f:10: targets[0].request.output_tokens: must be a whole number from 1 to 32768, not `many`
+f:11: targets[0].request.temperature: must be a number from 0 to 2, not 3
+f:12: targets[1]: must be a map of keys, not a number
+f:13: schedule: must be a map of keys, not a list
+f:14: rport: unknown key; hint: did you mean `report`?",
         );
     }
 
     #[test]
     fn a_file_without_targets_says_what_to_add() {
-        check("", "");
-        check("targets: []", "");
-        check("targets: x", "");
-        check("- x", "");
+        check(
+            "",
+            "f:1: targets: must hold at least one item; hint: add `targets: [{name: local, url: http://127.0.0.1:11434}]`",
+        );
+        check(
+            "targets: []",
+            "f:1: targets: must hold at least one item; hint: add `targets: [{name: local, url: http://127.0.0.1:11434}]`",
+        );
+        check("targets: x", "f:1: targets: must be a list, not text");
+        check("- x", "f:1: must be a map of keys, not a list");
     }
 
     #[test]
     fn text_that_is_no_yaml_has_a_line() {
-        check("storage:\n  path: [a\ntargets: b\n", "");
-        check("a: *b", "");
-        check("a: 1\n---\nb: 2\n", "");
-        check("? [x]\n: 1\n", "");
+        check("storage:\n  path: [a\ntargets: b\n", "f:3: is not sound YAML: illegal placement of ':' indicator");
+        check("a: *b", "f:1: is not sound YAML: reference to unknown value");
+        check("a: 1\n---\nb: 2\n", "f:3: is not sound YAML: only single YAML document expected but multiple found");
+        check("? [x]\n: 1\n", "f:1: is not sound YAML: expected string scalar");
     }
 
     #[test]
     fn keys_are_given_once() {
-        check_target("    name: b\n", "");
-        check("targets:\n  - {name: a, url: http://h}\n  - {name: a, url: http://h}\n", "");
+        check_target(
+            "    name: b\n",
+            "f:4: targets[0].name: is given twice, first on line 2; hint: remove one of them",
+        );
+        check(
+            "targets:\n  - {name: a, url: http://h}\n  - {name: a, url: http://h}\n",
+            "f:3: targets[1].name: is the name of an earlier target; hint: give each target its own",
+        );
     }
 
     #[test]
     fn urls_lead_to_servers() {
-        check_target("", "");
-        for url in ["h:1", "http://", "http://u:secret@h", "http://h?x=1", "'http://h/#x'", "[]"] {
-            let problems = read(&format!("targets: [{{name: a, url: {url}}}]")).expect_err(url).to_string();
-            assert!(!problems.contains("secret"), "{problems}");
-            check(&format!("targets: [{{name: a, url: {url}}}]"), "");
-        }
+        check(
+            "targets: [{name: a, url: h:1}]",
+            "f:1: targets[0].url: must start with http:// or https://; hint: such as http://127.0.0.1:11434",
+        );
+        check(
+            "targets: [{name: a, url: h}]",
+            "f:1: targets[0].url: must start with http:// or https://; hint: such as http://127.0.0.1:11434",
+        );
+        check(
+            "targets: [{name: a, url: 'http://'}]",
+            "f:1: targets[0].url: is not a URL: empty host; hint: such as http://127.0.0.1:11434",
+        );
+        check(
+            "targets: [{name: a, url: 'http://u:secret@h'}]",
+            "f:1: targets[0].url: must not hold credentials; hint: use api_key_file or api_key_env",
+        );
+        check(
+            "targets: [{name: a, url: 'http://h?x=1'}]",
+            "f:1: targets[0].url: must end with the host, the port or a path; hint: drop what follows `?` or `#`",
+        );
+        check("targets: [{name: a, url: []}]", "f:1: targets[0].url: must be text, not a list");
     }
 
     #[test]
     fn names_can_name_a_folder() {
-        for name in ["a/b", "..", "ü", "\"\"", "1.0", "\"a\\nb\""] {
-            check(&format!("targets: [{{name: {name}, url: http://h}}]"), "");
-        }
+        check(
+            "targets: [{name: a/b, url: http://h}]",
+            "f:1: targets[0].name: must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
+        );
+        check(
+            "targets: [{name: .., url: http://h}]",
+            "f:1: targets[0].name: must not be dots alone; hint: reports are kept in a folder of this name",
+        );
+        check(
+            "targets: [{name: ü, url: http://h}]",
+            "f:1: targets[0].name: must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
+        );
+        check("targets: [{name: '', url: http://h}]", "f:1: targets[0].name: must not be empty");
+        check(
+            "targets: [{name: 1.0, url: http://h}]",
+            "f:1: targets[0].name: must be text, not a number; hint: put it in quotes",
+        );
+        check(
+            "targets: [{name: \"a\\nb\", url: http://h}]",
+            "f:1: targets[0].name: must be one line without control characters",
+        );
     }
 
     #[test]
     fn what_says_the_same_twice_is_refused() {
-        check_target("    grid: {preset: auto, workers: [1], batch: [1]}", "");
-        check_target("    grid:\n      workers: [1]", "");
-        check_target("    api_key_env: KEY\n    headers: {Authorization: x, authorization: y}", "");
-        check_target("    api_key_file: x\n    api_key_env: KEY", "");
-        check_target("    request: {prompt_tokens: 8, prompts_file: x}", "");
+        check_target(
+            "    grid: {preset: auto, workers: [1], batch: [1]}",
+            "\
+f:4: targets[0].grid.workers: excludes `preset`; hint: keep one of them
+f:4: targets[0].grid.batch: excludes `preset`; hint: keep one of them",
+        );
+        check_target(
+            "    grid:\n      workers: [1]",
+            "f:4: targets[0].grid.batch: is missing beside `workers`; hint: give both, or neither",
+        );
+        check_target(
+            "    api_key_env: KEY\n    headers: {Authorization: x, authorization: y}",
+            "\
+f:4: targets[0].api_key_env: excludes the header `authorization`; hint: keep one of them
+f:5: targets[0].headers: name `authorization` twice; hint: remove one of them",
+        );
+        check_target("    api_key_file: x\n    api_key_env: KEY", "\
+f:4: targets[0].api_key_file: cannot be read: /nowhere/x: No such file or directory (os error 2); hint: relative files are looked for beside the configuration file
+f:5: targets[0].api_key_env: excludes `api_key_file`; hint: keep one of them");
+        check_target("    request: {prompt_tokens: 8, prompts_file: x}", "\
+f:4: targets[0].request.prompts_file: cannot be read: /nowhere/x: No such file or directory (os error 2); hint: relative files are looked for beside the configuration file
+f:4: targets[0].request.prompts_file: excludes `prompt_tokens`; hint: keep one of them");
     }
 
     #[test]
     fn secrets_are_never_repeated() {
-        check_target("    headers: {x y: s, Content-Length: s, a: 12345, b: \"s\\ns\"}\n    api_key_env: sk-1234", "");
+        check_target("    headers: {x y: s, Content-Length: s, a: 12345, b: \"s\\ns\"}\n    api_key_env: sk-1234", "\
+f:4: targets[0].headers.Content-Length: is set by the program itself; hint: remove it
+f:4: targets[0].headers.a: must be text, not a number; hint: put it in quotes
+f:4: targets[0].headers.b: must be one line without control characters
+f:4: targets[0].headers.x y: is not the name of an HTTP header
+f:5: targets[0].api_key_env: names an environment variable that is not set; hint: the variable's name stands here, not the key");
     }
 
     #[test]
     fn numbers_have_bounds() {
-        check_target("    request: {output_tokens: 0, prompt_tokens: 7, temperature: .nan, timeout: 0s}", "");
-        check_target("    request: {timeout: 2d, connect_timeout: -5, first_token_timeout: fast, ignore_eos: yes}", "");
-        check_target("schedule: {seed: -1, warmup_requests: 1.5, order: random}\nreport: {keep: 0, every: 0s}", "");
-        check_target("    grid: {workers: [], batch: [a]}", "");
+        check_target(
+            "    request: {output_tokens: 0, prompt_tokens: 7, temperature: .nan, timeout: 0s}",
+            "\
+f:4: targets[0].request.prompt_tokens: must be a whole number from 8 to 16384, not 7
+f:4: targets[0].request.output_tokens: must be a whole number from 1 to 32768, not 0
+f:4: targets[0].request.temperature: must be a number from 0 to 2, not NaN
+f:4: targets[0].request.timeout: must be from 1ms to 1d, not `0s`",
+        );
+        check_target("    request: {timeout: 2d, connect_timeout: -5, first_token_timeout: fast, ignore_eos: yes}", "\
+f:4: targets[0].request.ignore_eos: must be true or false, not `yes`
+f:4: targets[0].request.timeout: must be from 1ms to 1d, not `2d`
+f:4: targets[0].request.first_token_timeout: must be a number with its unit (ms, s, m, h or d), such as 5s, 300ms or 1h30m, not `fast`
+f:4: targets[0].request.connect_timeout: must be a number with its unit (ms, s, m, h or d), such as 5s, 300ms or 1h30m, not -5");
+        check_target(
+            "schedule: {seed: -1, warmup_requests: 1.5, order: random}\nreport: {keep: 0, every: 0s}",
+            "\
+f:4: schedule.seed: must be a whole number from 0 to 9007199254740991, not -1
+f:4: schedule.order: must be shuffled or ascending, not `random`
+f:4: schedule.warmup_requests: must be a whole number from 0 to 100, not 1.5
+f:5: report.every: must be from 1s to 365d, not `0s`
+f:5: report.keep: must be a whole number from 1 to 100000, not 0",
+        );
+        check_target(
+            "    grid: {workers: [], batch: [a]}",
+            "\
+f:4: targets[0].grid.workers: must name at least one number; hint: such as [1, 2, 4, 8]
+f:4: targets[0].grid.batch: must be numbers from 1 to 65536; hint: such as [1, 2, 4, 8]",
+        );
     }
 }
 
@@ -248,7 +354,11 @@ mod files {
     fn a_file_that_is_of_no_use_is_named() {
         let keys = "    api_key_file: key\n    tls: {ca_file: ca.pem}\n    request: {prompts_file: p.txt}\n";
         let check = |files: &[(&str, &[u8])], expected: &str| {
-            assert_eq!(read_beside(files, keys).expect_err("is unsound"), expected);
+            let problems = read_beside(files, keys).expect_err("is unsound");
+            assert_eq!(
+                problems.replace("; hint: relative files are looked for beside the configuration file", ""),
+                expected
+            );
         };
         check(&[], "");
         check(&[("key", b"two words"), ("ca.pem", b""), ("p.txt", b"\n\n")], "");
@@ -258,14 +368,19 @@ mod files {
     #[test]
     fn a_missing_configuration_is_named() {
         let problems = from_file(Path::new("no/such.yml")).expect_err("is missing").to_string();
-        assert_eq!(problems, "");
+        let expected = "no/such.yml: cannot be read: No such file or directory (os error 2); \
+            hint: name another file with --config.file, or do without one: --target.url=http://127.0.0.1:11434";
+        assert_eq!(problems, expected);
     }
 }
 
 #[test]
 fn flags_are_named_when_they_are_wrong() {
     let problems = without_file("host:1", Some("")).expect_err("is unsound").to_string();
-    assert_eq!(problems, "");
+    let expected = "\
+--target.url: must start with http:// or https://; hint: such as http://127.0.0.1:11434
+--target.model: must not be empty";
+    assert_eq!(problems, expected);
     let config = without_file("https://[::1]:8000/llm/", Some("m")).expect("is sound");
     assert_eq!(config.targets[0].connection.url, "https://[::1]:8000/llm");
     assert_eq!(config.targets[0].lane, "[::1]");

@@ -186,6 +186,6 @@ mod tests {
 
     #[test]
     fn an_alias_is_where_it_is_used() {
-        check("a: &x {b: 1}\nc: *x\nd:\n  <<: *x\n", "");
+        check("a: &x {b: 1}\nc: *x\nd:\n  <<: *x\n", "{a@1={b@1=1@1}@1 c@2={b@2=1@2}@2 d@3={b@4=1@4}@4}@1");
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl FnOnce(&Node) -
     move |node| {
         let form = "a number with its unit (ms, s, m, h or d), such as 5s, 300ms or 1h30m";
         let duration = match &node.value {
-            Value::Whole(number) => {
+            Value::Whole(number) if *number >= 0 => {
                 return Err(Fault::new("needs a unit").hint(format!("write `{number}s` for seconds")));
             }
             Value::Text(text) => duration::parse(text),
@@ -159,10 +159,10 @@ pub(super) fn server_url(node: &Node) -> Result<ServerUrl, Fault> {
 /// No message repeats the URL: it may hold a password.
 pub(super) fn checked_url(text: &str) -> Result<ServerUrl, Fault> {
     let example = "such as http://127.0.0.1:11434";
-    let url = reqwest::Url::parse(text).map_err(|error| Fault::new(format!("is not a URL: {error}")).hint(example))?;
-    if !matches!(url.scheme(), "http" | "https") {
+    if !["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
         return Err(Fault::new("must start with http:// or https://").hint(example));
     }
+    let url = reqwest::Url::parse(text).map_err(|error| Fault::new(format!("is not a URL: {error}")).hint(example))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Fault::new("must not hold credentials").hint("use api_key_file or api_key_env"));
     }
