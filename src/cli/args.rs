@@ -187,13 +187,13 @@ pub struct SimArgs {
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:11500")]
     #[arg(value_delimiter = ',')]
     pub listen_addresses: Vec<ListenAddress>,
-    /// Server to be taken for
+    /// Server's API to imitate
     #[arg(long, value_name = "API", default_value = "llama.cpp")]
     pub api: SimApi,
-    /// Hardware to be taken for
+    /// Server's speed to imitate
     #[arg(long, value_name = "NAME", default_value = "reference")]
     pub profile: SimProfile,
-    /// Times faster than the profile
+    /// How many times faster than the profile
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = within(0.001..=10_000.0))]
     pub speed: f64,
     /// Requests worked on at once
@@ -395,13 +395,22 @@ mod tests {
 
     #[test]
     fn usage_errors_name_the_flag() {
-        check_refused("run --config.file=a --target.url=http://h", "");
-        check_refused("run --target.model=m", "");
-        check_refused("once --cycles 0", "");
-        check_refused("sim --noise 2", "");
-        check_refused("sim --speed nan", "");
-        check_refused("run --web.listen-address=::1:80", "");
-        check_refused("soak", "");
+        check_refused(
+            "run --config.file=a --target.url=http://h",
+            "error: the argument '--config.file <FILE>' cannot be used with '--target.url <URL>'",
+        );
+        check_refused("run --target.model=m", "error: the following required arguments were not provided:");
+        check_refused("once --cycles 0", "error: invalid value '0' for '--cycles <N>': 0 is not in 1..=10000");
+        check_refused("sim --noise 2", "error: invalid value '2' for '--noise <RATIO>': must be a number from 0 to 1");
+        check_refused(
+            "sim --speed nan",
+            "error: invalid value 'nan' for '--speed <FACTOR>': must be a number from 0.001 to 10000",
+        );
+        check_refused(
+            "run --web.listen-address=::1:80",
+            "error: invalid value '::1:80' for '--web.listen-address <ADDRESS>': must be host:port, [ipv6]:port or :port",
+        );
+        check_refused("soak", "error: unrecognized subcommand 'soak'");
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn grid() -> String {
     let (preset, share) = default_grid();
     format!(
         "    grid: # a preset, or both of the lists
-      preset: {preset} # {presets}; auto: powers of two that fit the server's slots, legacy: 14 × 9 cells
+      preset: {preset} # {presets}; auto: fitted to the server's slots, legacy: 14 × 9 cells
       # workers: [1, 2, 4, 8] # requests in flight at once
       # batch: [1, 4, 16, 32] # requests of one measurement
       share_equivalent_cells: {share} # cells of one batch with workers ≥ batch are measured once
@@ -145,7 +145,7 @@ fn report() -> String {
 }
 
 /// The word that means `value`.
-fn word<T: PartialEq>(choices: Choices<T>, value: T) -> &'static str {
+fn word<T: Copy + PartialEq>(choices: Choices<T>, value: T) -> &'static str {
     choices.iter().find(|(_, meaning)| *meaning == value).map_or("", |(word, _)| word)
 }
 

@@ -1,7 +1,7 @@
 //! What a configuration refers to: other files and environment variables.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::domain::plan::{Prompts, Secret};
@@ -11,11 +11,11 @@ use super::tree::Node;
 use super::value;
 
 /// The most bytes of a configuration file.
-const CONFIG_BYTES: u64 = 1 << 20;
+const CONFIG_BYTES: usize = 1 << 20;
 /// The most bytes of a file of prompts.
-const PROMPTS_BYTES: u64 = 16 << 20;
+const PROMPTS_BYTES: usize = 16 << 20;
 /// The most bytes of a key.
-const SECRET_BYTES: u64 = 16 << 10;
+const SECRET_BYTES: usize = 16 << 10;
 
 /// Where the references of a configuration lead.
 #[derive(Clone, Copy)]
@@ -30,65 +30,69 @@ impl Surroundings<'_> {
     /// A file that somebody else will read: it must be there and open.
     pub(super) fn file(&self, node: &Node) -> Result<PathBuf, Fault> {
         let path = self.folder.join(value::path(node)?);
-        File::open(&path).map(|_| path.clone()).map_err(|error| unreadable(&path, &error.to_string()))
+        File::open(&path).map_err(|error| unreadable(&path, &error))?;
+        Ok(path)
     }
 
     pub(super) fn prompts(&self, node: &Node) -> Result<Prompts, Fault> {
-        let path = self.folder.join(value::path(node)?);
-        let text = read_text(&path, PROMPTS_BYTES).map_err(|reason| unreadable(&path, &reason))?;
+        let text = self.text(node, PROMPTS_BYTES)?;
         let lines: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
         if lines.is_empty() {
-            return Err(
-                Fault::new(format!("names a file without prompts: {}", path.display())).hint("write one prompt a line")
-            );
+            return Err(Fault::new("names a file without prompts").hint("write one prompt a line"));
         }
         let digest = digest(&lines);
         Ok(Prompts::Lines { lines, digest })
     }
 
     pub(super) fn key_file(&self, node: &Node) -> Result<Secret, Fault> {
-        let path = self.folder.join(value::path(node)?);
-        let text = read_text(&path, SECRET_BYTES).map_err(|reason| unreadable(&path, &reason))?;
-        key(&text, &format!("the file {}", path.display()))
+        key(&self.text(node, SECRET_BYTES)?)
     }
 
     pub(super) fn key_variable(&self, node: &Node) -> Result<Secret, Fault> {
         // No message repeats the name, for it may be the key, put here by mistake.
-        let text = (self.variable)(&value::text(node)?).ok_or_else(|| {
+        let key_text = (self.variable)(&value::text(node)?).ok_or_else(|| {
             Fault::new("names an environment variable that is not set")
                 .hint("the variable's name stands here, not the key")
         })?;
-        key(&text, "the environment variable")
+        key(&key_text)
+    }
+
+    fn text(&self, node: &Node, limit: usize) -> Result<String, Fault> {
+        let path = self.folder.join(value::path(node)?);
+        read_text(&path, limit).map_err(|error| unreadable(&path, &error))
     }
 }
 
 /// A key is one word that fits into a header.
-fn key(text: &str, origin: &str) -> Result<Secret, Fault> {
+fn key(text: &str) -> Result<Secret, Fault> {
     let key = text.trim();
     if key.is_empty() || !key.chars().all(|c| c.is_ascii_graphic()) {
-        return Err(Fault::new(format!("leads to no key: {origin} must hold one word of ASCII characters")));
+        return Err(Fault::new("must lead to a key: one word of visible ASCII characters"));
     }
     Ok(Secret::new(key))
 }
 
-fn unreadable(path: &Path, reason: &str) -> Fault {
-    Fault::new(format!("cannot be read: {}: {reason}", path.display()))
-        .hint("relative files are looked for beside the configuration file")
+fn unreadable(path: &Path, error: &io::Error) -> Fault {
+    let fault = Fault::new(format!("cannot be read: {}: {error}", path.display()));
+    match error.kind() {
+        io::ErrorKind::NotFound => fault.hint("relative paths start beside the configuration file"),
+        _ => fault,
+    }
 }
 
-/// The text of a configuration file, or why there is none.
-pub(super) fn read_config(path: &Path) -> Result<String, String> {
+/// The text of a configuration file.
+pub(super) fn read_config(path: &Path) -> io::Result<String> {
     read_text(path, CONFIG_BYTES)
 }
 
-fn read_text(path: &Path, limit: u64) -> Result<String, String> {
+fn read_text(path: &Path, limit: usize) -> io::Result<String> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
-    let length = read.map_err(|error| error.to_string())?;
-    if u64::try_from(length).is_ok_and(|length| length > limit) {
-        return Err(format!("it is larger than {} KiB", limit >> 10));
+    // One byte more than allowed tells a file that is larger from one that just fits.
+    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {} KiB", limit >> 10)));
     }
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 /// A name for a set of prompts: FNV-1a, 64 bits, in hexadecimal.

@@ -16,10 +16,10 @@ pub fn from_file(path: &Path) -> Result<Config, Problems> {
         Surroundings { folder: path.parent().unwrap_or(Path::new("")), variable: &|name| std::env::var(name).ok() };
     match read_config(path) {
         Ok(text) => from_text(&text, &file, around),
-        Err(reason) => {
+        Err(error) => {
             let problems = Collector::new(Some(&file));
             let hint = "name another file with --config.file, or do without one: --target.url=http://127.0.0.1:11434";
-            problems.add(None, "", Fault::new(format!("cannot be read: {reason}")).hint(hint));
+            problems.add(None, "", Fault::new(format!("cannot be read: {error}")).hint(hint));
             problems.finish(None)
         }
     }

@@ -102,7 +102,6 @@ pub(super) fn number(bounds: RangeInclusive<f64>) -> impl FnOnce(&Node) -> Resul
 /// A duration within bounds.
 pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl FnOnce(&Node) -> Result<Duration, Fault> {
     move |node| {
-        let form = "a number with its unit (ms, s, m, h or d), such as 5s, 300ms or 1h30m";
         let duration = match &node.value {
             Value::Whole(number) if *number >= 0 => {
                 return Err(Fault::new("needs a unit").hint(format!("write `{number}s` for seconds")));
@@ -110,7 +109,9 @@ pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl FnOnce(&Node) -
             Value::Text(text) => duration::parse(text),
             _ => None,
         };
-        let duration = duration.ok_or_else(|| Fault::new(format!("must be {form}, not {}", seen(&node.value))))?;
+        let duration = duration.ok_or_else(|| {
+            Fault::new(format!("must be a duration such as 5s, 300ms or 1h30m, not {}", seen(&node.value)))
+        })?;
         if !bounds.contains(&duration) {
             let (least, most) = (duration::show(*bounds.start()), duration::show(*bounds.end()));
             return Err(Fault::new(format!("must be from {least} to {most}, not {}", seen(&node.value))));
