@@ -188,4 +188,14 @@ mod tests {
     fn an_alias_is_where_it_is_used() {
         check("a: &x {b: 1}\nc: *x\nd:\n  <<: *x\n", "{a@1={b@1=1@1}@1 c@2={b@2=1@2}@2 d@3={b@4=1@4}@4}@1");
     }
+
+    #[test]
+    fn what_would_blow_up_is_refused() {
+        let deep = "[".repeat(5000);
+        let doubling = |n: u32| format!("a{}: &a{} [*a{n}, *a{n}]\n", n + 1, n + 1);
+        let wide: String = std::iter::once("a0: &a0 x\n".to_owned()).chain((0..60).map(doubling)).collect();
+        for text in [deep, wide] {
+            assert!(parse(&text).is_err(), "{text}");
+        }
+    }
 }
