@@ -7,7 +7,9 @@
 //! tells the whole story.
 
 pub mod analysis;
+pub mod cli;
 pub mod client;
+pub mod config;
 pub mod domain;
 pub mod metrics;
 pub mod soak;

@@ -1,0 +1,119 @@
+//! What a configuration refers to: other files and environment variables.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::domain::plan::{Prompts, Secret};
+
+use super::problem::Fault;
+use super::tree::Node;
+use super::value;
+
+/// The most bytes of a configuration file.
+const CONFIG_BYTES: usize = 1 << 20;
+/// The most bytes of a file of prompts.
+const PROMPTS_BYTES: usize = 16 << 20;
+/// The most bytes of a key.
+const SECRET_BYTES: usize = 16 << 10;
+
+/// Where the references of a configuration lead.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    /// The folder of the configuration file: relative files are relative to it.
+    pub(super) folder: &'a Path,
+    /// Looks up an environment variable.
+    pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Surroundings<'_> {
+    /// A file that somebody else will read: it must be there and open.
+    pub(super) fn file(&self, node: &Node) -> Result<PathBuf, Fault> {
+        let path = self.folder.join(value::path(node)?);
+        File::open(&path).map_err(|error| unreadable(&path, &error))?;
+        Ok(path)
+    }
+
+    pub(super) fn prompts(&self, node: &Node) -> Result<Prompts, Fault> {
+        let text = self.text(node, PROMPTS_BYTES)?;
+        let lines: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+        if lines.is_empty() {
+            return Err(Fault::new("names a file without prompts").hint("write one prompt a line"));
+        }
+        let digest = digest(&lines);
+        Ok(Prompts::Lines { lines, digest })
+    }
+
+    pub(super) fn key_file(&self, node: &Node) -> Result<Secret, Fault> {
+        key(&self.text(node, SECRET_BYTES)?)
+    }
+
+    pub(super) fn key_variable(&self, node: &Node) -> Result<Secret, Fault> {
+        // No message repeats the name, for it may be the key, put here by mistake.
+        let key_text = (self.variable)(&value::text(node)?).ok_or_else(|| {
+            Fault::new("names an environment variable that is not set")
+                .hint("the variable's name stands here, not the key")
+        })?;
+        key(&key_text)
+    }
+
+    fn text(&self, node: &Node, limit: usize) -> Result<String, Fault> {
+        let path = self.folder.join(value::path(node)?);
+        read_text(&path, limit).map_err(|error| unreadable(&path, &error))
+    }
+}
+
+/// A key is one word that fits into a header.
+fn key(text: &str) -> Result<Secret, Fault> {
+    let key = text.trim();
+    if key.is_empty() || !key.chars().all(|c| c.is_ascii_graphic()) {
+        return Err(Fault::new("must lead to a key: one word of visible ASCII characters"));
+    }
+    Ok(Secret::new(key))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Fault {
+    let fault = Fault::new(format!("cannot be read: {}: {error}", path.display()));
+    match error.kind() {
+        io::ErrorKind::NotFound => fault.hint("relative paths start beside the configuration file"),
+        _ => fault,
+    }
+}
+
+/// The text of a configuration file.
+pub(super) fn read_config(path: &Path) -> io::Result<String> {
+    read_text(path, CONFIG_BYTES)
+}
+
+fn read_text(path: &Path, limit: usize) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells a file that is larger from one that just fits.
+    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {} KiB", limit >> 10)));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// A name for a set of prompts: FNV-1a, 64 bits, in hexadecimal.
+///
+/// It stands in the history and must be the same from every build, which std's hashers do
+/// not promise; it tells prompt sets apart and keeps nothing safe, so it need not be strong.
+fn digest(lines: &[String]) -> String {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let bytes = lines.iter().flat_map(|line| line.bytes().chain([b'\n']));
+    let hash = bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_never_changes() {
+        assert_eq!(digest(&[]), "cbf29ce484222325");
+        assert_eq!(digest(&["hello".to_owned(), "world".to_owned()]), "2925835410388969");
+    }
+}

@@ -1,0 +1,67 @@
+//! The ways to a configuration: a file, or the flags that stand in for one.
+
+use std::path::{Path, PathBuf};
+
+use crate::domain::plan::{Connection, GridPlan, ReportPlan, RequestPlan, SchedulePlan, TargetPlan};
+
+use super::files::{Surroundings, read_config};
+use super::problem::{Collector, Fault};
+use super::value::{ServerUrl, checked_text, checked_url};
+use super::{Config, Problems, keys, section, tree};
+
+/// Reads a configuration file and every file and environment variable that it refers to.
+pub fn from_file(path: &Path) -> Result<Config, Problems> {
+    let file = path.display().to_string();
+    let around =
+        Surroundings { folder: path.parent().unwrap_or(Path::new("")), variable: &|name| std::env::var(name).ok() };
+    match read_config(path) {
+        Ok(text) => from_text(&text, &file, around),
+        Err(error) => {
+            let problems = Collector::new(Some(&file));
+            let hint = "name another file with --config.file, or do without one: --target.url=http://127.0.0.1:11434";
+            problems.add(None, "", Fault::new(format!("cannot be read: {error}")).hint(hint));
+            problems.finish(None)
+        }
+    }
+}
+
+/// Reads the text of a configuration; `file` is its name in messages.
+pub(super) fn from_text(text: &str, file: &str, around: Surroundings<'_>) -> Result<Config, Problems> {
+    let problems = Collector::new(Some(file));
+    let config = match tree::parse(text) {
+        Ok(document) => section::read_document(&document, &problems, |root| keys::config(root, around)),
+        Err(tree::NotYaml { line, fault }) => {
+            problems.add(line, "", fault);
+            None
+        }
+    };
+    problems.finish(config)
+}
+
+/// The configuration of one target with nothing but defaults, for a run without a file.
+pub fn without_file(url: &str, model: Option<&str>) -> Result<Config, Problems> {
+    let problems = Collector::new(None);
+    let config = single_target(url, model, &problems);
+    problems.finish(config)
+}
+
+fn single_target(url: &str, model: Option<&str>, problems: &Collector) -> Option<Config> {
+    let server = problems.keep(None, "--target.url", checked_url(url));
+    let model = problems.keep(None, "--target.model", model.map(checked_text).transpose());
+    let seed = problems.keep(None, "schedule.seed", keys::draw_seed());
+    let ServerUrl { url, host } = server?;
+    let target = TargetPlan {
+        name: "default".to_owned(),
+        model: model?.map(str::to_owned),
+        connection: Connection { url, connect_timeout: keys::CONNECT_TIMEOUT, ..Connection::default() },
+        lane: host,
+        grid: GridPlan::default(),
+        request: RequestPlan::default(),
+    };
+    Some(Config {
+        storage_path: PathBuf::from(keys::STORAGE_PATH),
+        targets: vec![target],
+        schedule: SchedulePlan::with_seed(seed?),
+        report: ReportPlan::default(),
+    })
+}

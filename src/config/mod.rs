@@ -1,0 +1,40 @@
+//! From a YAML file, or two flags, to the plan that the floors below carry out.
+//!
+//! A file is read in three steps, each in a module of its own: `tree` turns text into
+//! values that know their line, `keys` says which keys there are and what they mean, and
+//! `section` is the reader between the two, which notes every problem instead of
+//! stopping at the first. What comes out is resolved: no floor below sees a key, a
+//! default or an unread file. Nothing here speaks to a server.
+
+use std::path::PathBuf;
+
+use crate::domain::plan::{ReportPlan, SchedulePlan, TargetPlan};
+
+mod default_yaml;
+mod duration;
+mod files;
+mod keys;
+mod load;
+mod problem;
+mod section;
+mod tree;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use default_yaml::default_yaml;
+pub use load::{from_file, without_file};
+pub use problem::{Problem, Problems};
+
+/// Everything that a configuration decides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The folder of the history and the reports. Relative to the working directory, for
+    /// it is the place where the program runs, not the file, that says where data goes.
+    pub storage_path: PathBuf,
+    /// At least one; their names differ.
+    pub targets: Vec<TargetPlan>,
+    pub schedule: SchedulePlan,
+    pub report: ReportPlan,
+}
