@@ -17,6 +17,7 @@ const STEP_SECONDS: f64 = 0.019;
 const STREAM_SECONDS: f64 = 0.00215;
 const OUTPUT_TOKENS: u32 = 204;
 const SLOTS: u32 = 24;
+const USUAL_SPREAD: f64 = 0.02;
 
 fn began() -> Timestamp {
     "2026-11-24T08:00:00Z".parse().expect("is a time")
@@ -65,15 +66,20 @@ pub(super) fn named(grid: Grid, target: &str, model: &str) -> ReportInput {
     }
 }
 
-/// An input of that many complete cycles.
+/// An input of that many complete cycles, each figure within 2 % of its middle.
 pub(super) fn measured(grid: Grid, cycles: u64) -> ReportInput {
+    spread(grid, cycles, USUAL_SPREAD)
+}
+
+/// An input of that many complete cycles, each figure within that share of its middle.
+pub(super) fn spread(grid: Grid, cycles: u64, spread: f64) -> ReportInput {
     let mut input = empty(grid);
     let cells = input.grid.measured();
     let cycle = |cycle: u64| cells.iter().map(move |&cell| (cycle, cell));
     let plan = (1..=cycles).flat_map(cycle).collect::<Vec<_>>();
     let mut at = began();
     for (cycle, cell) in plan {
-        let sample = sample(&input, cycle, cell, at);
+        let sample = Sample { measurement: measurement(cell, cycle, spread), ..sample(&input, cycle, cell, at) };
         at = sample.completed_at + SignedDuration::from_secs(1);
         input.samples.push(sample);
     }
@@ -84,7 +90,7 @@ pub(super) fn measured(grid: Grid, cycles: u64) -> ReportInput {
 
 /// A valid sample of that cell.
 pub(super) fn sample(input: &ReportInput, cycle: u64, cell: Cell, at: Timestamp) -> Sample {
-    let measurement = measurement(cell, cycle);
+    let measurement = measurement(cell, cycle, USUAL_SPREAD);
     let total = SignedDuration::from_secs_f64(measurement.total_seconds);
     Sample {
         target: input.target.clone(),
@@ -116,8 +122,8 @@ fn noise(cell: Cell, cycle: u64) -> f64 {
     mixed as f64 / f64::from(1_u32 << 23) - 1.0
 }
 
-fn measurement(cell: Cell, cycle: u64) -> Measurement {
-    let spread = 1.0 + 0.02 * noise(cell, cycle);
+fn measurement(cell: Cell, cycle: u64, spread: f64) -> Measurement {
+    let spread = 1.0 + spread * noise(cell, cycle);
     let streams = cell.concurrency().min(SLOTS);
     let step = |streams: u32| (STEP_SECONDS + STREAM_SECONDS * f64::from(streams)) * spread;
     let wave = |streams: u32| if streams == 0 { 0.0 } else { f64::from(OUTPUT_TOKENS) * step(streams) };

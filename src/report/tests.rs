@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::fixture::{empty, measured, named, rejected, sample};
+use super::fixture::{empty, measured, named, rejected, sample, spread};
 use super::{Report, ReportInput, html, render, snapshot};
 use crate::domain::{Cell, Grid};
 
@@ -131,6 +131,7 @@ fn pictures_to_look_at() {
         ("legacy", measured(Grid::legacy(true), 5)),
         ("four", measured(grid(&[1, 2, 4, 8], &[1, 2, 4, 16]), 2)),
         ("one", measured(grid(&[4], &[8]), 1)),
+        ("noisy", spread(Grid::legacy(true), 9, 0.2)),
         ("wide", measured(grid(&wide, &wide), 1)),
         ("empty", empty(Grid::automatic(Some(4), true))),
     ];

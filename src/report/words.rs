@@ -250,7 +250,8 @@ pub(super) const ENGLISH: Words = Words {
     no_rejections: "No sample was rejected.",
     rejection_meaning: english_rejection,
     outside_the_grid: |samples| {
-        format!("{} of cells outside the present grid: not shown above.", counted(samples as u64, "sample", "samples"))
+        let samples = counted(samples as u64, "sample belongs", "samples belong");
+        format!("{samples} to cells that the present grid lacks: left out of the figures above.")
     },
     environment: "Environment",
     fact_columns: ["Fact", "Value"],

@@ -19,10 +19,7 @@ impl ValueAxis {
     /// An axis that holds every value up to `highest`.
     pub(super) fn up_to(highest: f64) -> Self {
         let highest = if highest.is_finite() && highest > 0.0 { highest } else { 1.0 };
-        let rough = highest / STEPS;
-        let magnitude = 10_f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|factor| factor * magnitude);
-        let step = step.into_iter().find(|&step| step >= rough * (1.0 - 1e-9)).unwrap_or(rough);
+        let step = round_step(highest / STEPS);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a step is at least a quarter")]
         let steps = (highest / step - 1e-9).ceil() as u32;
         Self { step, steps: steps.max(1) }
@@ -34,17 +31,10 @@ impl ValueAxis {
 
     /// The round values of the axis with their labels, from zero.
     pub(super) fn ticks(self) -> impl Iterator<Item = (f64, String)> {
-        let decimals = self.decimals();
         (0..=self.steps).map(move |tick| {
             let value = self.step * f64::from(tick);
-            (value, format!("{value:.decimals$}"))
+            (value, tick_label(value, self.step))
         })
-    }
-
-    /// The fewest decimals that tell the steps apart.
-    fn decimals(self) -> usize {
-        let is_whole = |value: f64| (value - value.round()).abs() < 1e-6 * value;
-        (0..12).find(|&decimals| is_whole(self.step * 10_f64.powi(decimals))).map_or(12, |n| n.unsigned_abs() as usize)
     }
 
     /// The height at which a value stands in `area`.
@@ -61,6 +51,35 @@ impl ValueAxis {
             canvas.text(&label, (area.left - 8.0, y), Ink::label(Anchor::End).small());
         }
     }
+}
+
+/// The least round step that is no smaller than a rough one.
+fn round_step(rough: f64) -> f64 {
+    let magnitude = 10_f64.powf(rough.log10().floor());
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|factor| factor * magnitude);
+    steps.into_iter().find(|&step| step >= rough * (1.0 - 1e-9)).unwrap_or(rough)
+}
+
+/// A round value with the fewest decimals that tell the steps apart, thousands as k.
+fn tick_label(value: f64, step: f64) -> String {
+    let (unit, suffix) = if step >= 2e4 { (1e3, "k") } else { (1.0, "") };
+    let is_whole = |value: f64| (value - value.round()).abs() < 1e-6 * value;
+    let decimals = (0_i32..12).find(|&decimals| is_whole(step / unit * 10_f64.powi(decimals))).unwrap_or(12);
+    let decimals = usize::try_from(decimals).unwrap_or(0);
+    let suffix = if value == 0.0 { "" } else { suffix };
+    format!("{:.decimals$}{suffix}", value / unit)
+}
+
+/// The round values between two others, `low` below `high`, with their labels.
+pub(super) fn round_values_between(low: f64, high: f64) -> Vec<(f64, String)> {
+    let step = round_step((high - low) / (STEPS + 1.0));
+    let first = (low / step - 1e-9).ceil();
+    std::iter::successors(Some(first), |count| Some(count + 1.0))
+        .map(|count| count * step)
+        .take_while(|&value| value <= high + step * 1e-9)
+        .take(2 * STEPS as usize)
+        .map(|value| (value, tick_label(value, step)))
+        .collect()
 }
 
 /// The batch axis: one even step a batch, so that small batches are not crowded together.
@@ -109,8 +128,20 @@ mod tests {
         check(9.8, &["0.0", "2.5", "5.0", "7.5", "10.0"]);
         check(0.09, &["0.000", "0.025", "0.050", "0.075", "0.100"]);
         check(10049.0, &["0", "5000", "10000", "15000"]);
+        check(200_000.0, &["0", "50k", "100k", "150k", "200k"]);
         check(0.0, &["0.00", "0.25", "0.50", "0.75", "1.00"]);
         check(f64::NAN, &["0.00", "0.25", "0.50", "0.75", "1.00"]);
+    }
+
+    #[test]
+    fn a_scale_names_round_values_within_it() {
+        let check = |low: f64, high: f64, expected: &[&str]| {
+            let labels: Vec<String> = round_values_between(low, high).into_iter().map(|(_, label)| label).collect();
+            assert_eq!(labels, expected, "{low} to {high}");
+        };
+        check(47.1, 344.0, &["100", "200", "300"]);
+        check(46.8, 220.3, &["50", "100", "150", "200"]);
+        check(100.0, 100.4, &["100.0", "100.1", "100.2", "100.3", "100.4"]);
     }
 
     #[test]

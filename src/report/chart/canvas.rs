@@ -15,7 +15,7 @@ const FONTS: &str = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Aria
 /// The backend writes sizes divided by this.
 const BACKEND_FONT_SCALE: f64 = 1.24;
 /// The width of a usual letter in relation to the size: a guess on the wide side.
-const LETTER_WIDTH: f64 = 0.6;
+const LETTER_WIDTH: f64 = 0.56;
 /// The space between the edge of the card and what is drawn.
 pub(super) const MARGIN: f64 = 20.0;
 

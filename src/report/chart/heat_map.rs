@@ -1,10 +1,10 @@
 //! The whole grid in one picture: the token rate of every cell as a colour and as a number.
 
 use super::super::figures::{Figures, Known};
-use super::super::number::{NOTHING, figure, significant};
+use super::super::number::{NOTHING, figure};
 use super::super::words::Words;
 use super::super::{Chart, ReportError};
-use super::axis::label_step;
+use super::axis::{label_step, round_values_between};
 use super::canvas::{self, Anchor, Area, Canvas, Ink, MARGIN, SMALL_SIZE, text_width};
 use super::{HEAT_MAP_FILE, palette};
 use crate::domain::Cell;
@@ -23,14 +23,16 @@ const GAP: f64 = 2.0;
 /// The colour scale: how wide, how high at least, and in how many steps.
 const SCALE_WIDTH: f64 = 14.0;
 const SCALE_LOWEST: f64 = 120.0;
+const SCALE_HIGHEST: f64 = 260.0;
 const SCALE_STEPS: u32 = 48;
-/// The share of a batch's longest label that a cell must hold to be labelled.
-const LABEL_DIGITS: &str = "= 0000";
+/// The longest usual label: a cell without room for it has none.
+const LONGEST_LABEL: &str = "= 0000";
 
 /// The layout and the colours of one heat map.
 struct HeatMap<'a> {
     figures: &'a Figures<'a>,
     cells: Area,
+    has_labels: bool,
     lowest: f64,
     highest: f64,
 }
@@ -41,33 +43,36 @@ pub(super) fn draw(figures: &Figures<'_>, words: &Words) -> Result<Chart, Report
     let cell_width = ((WIDEST - 2.0 * MARGIN - LEFT - RIGHT) / columns).clamp(NARROWEST_CELL, WIDEST_CELL).floor();
     let cell_height = if rows <= 8.0 { 38.0 } else { 28.0 };
     let width = (2.0 * MARGIN + LEFT + columns * cell_width + RIGHT).max(NARROWEST);
+    let has_labels = cell_width - GAP >= text_width(LONGEST_LABEL, SMALL_SIZE);
     let texts = &words.charts;
     let notes: Vec<&str> = [
         Some(texts.median_cells),
         figures.best().map(|_| texts.best_cell),
-        figures.best().map(|_| texts.best_of_each_row),
-        figures.has_copies().then_some(texts.shared_cells),
+        figures.best().filter(|_| has_labels).map(|_| texts.best_of_each_row),
+        figures.best().filter(|_| figures.has_copies()).map(|_| texts.shared_cells),
     ]
     .into_iter()
     .flatten()
     .collect();
-    let top = canvas::header_height(&notes, width) + 12.0;
+    let top = canvas::header_height(&notes, width) + 18.0;
     let cells = Area { left: MARGIN + LEFT, top, width: columns * cell_width, height: rows * cell_height };
     let rates = || figures.measured().map(|(_, measured)| measured.tokens_per_second.median);
     let map = HeatMap {
         figures,
         cells,
+        has_labels,
         lowest: rates().fold(f64::INFINITY, f64::min),
         highest: rates().fold(f64::NEG_INFINITY, f64::max),
     };
     let best = figures.best().map(|(cell, best)| (cell, figure(best.tokens_per_second.median)));
     let alt = (texts.heat_map_alt)(best.as_ref().map(|(cell, rate)| (*cell, rate.as_str())));
-    let height = cells.bottom().max(top + SCALE_LOWEST) + BELOW;
+    let least = if map.has_scale() { SCALE_LOWEST } else { 0.0 };
+    let height = top + cells.height.max(least) + BELOW;
     canvas::draw(HEAT_MAP_FILE, &alt, (width, height), |canvas| {
         canvas.header(texts.heat_map_title, &notes, width);
         map.draw_axes(canvas, words);
         map.draw_cells(canvas);
-        if figures.optimum.is_some() {
+        if map.has_scale() {
             map.draw_scale(canvas, words);
         }
     })
@@ -79,8 +84,13 @@ impl HeatMap<'_> {
         (self.cells.width / grid.batch().len() as f64, self.cells.height / grid.workers().len() as f64)
     }
 
+    /// Whether there are rates to tell apart.
+    fn has_scale(&self) -> bool {
+        self.highest > self.lowest
+    }
+
     fn share(&self, rate: f64) -> f64 {
-        if self.highest > self.lowest { (rate - self.lowest) / (self.highest - self.lowest) } else { 0.5 }
+        if self.has_scale() { (rate - self.lowest) / (self.highest - self.lowest) } else { 0.5 }
     }
 
     fn draw_axes(&self, canvas: &mut Canvas<'_>, words: &Words) {
@@ -130,10 +140,9 @@ impl HeatMap<'_> {
     fn draw_cell(&self, canvas: &mut Canvas<'_>, cell: Cell, area: Area) {
         let grid = &self.figures.input.grid;
         let middle = (area.left + area.width / 2.0, area.top + area.height / 2.0);
-        let has_room = area.width >= text_width(LABEL_DIGITS, SMALL_SIZE);
         let Known::Measured(measured) = self.figures.at(cell) else {
             canvas.fill(area, palette::GRID, 0.6);
-            if has_room {
+            if self.has_labels {
                 canvas.text(NOTHING, middle, Ink::label(Anchor::Middle));
             }
             return;
@@ -144,11 +153,15 @@ impl HeatMap<'_> {
         // A measurement and its copies are one block: no line between them.
         let area = if copy { Area { top: area.top - GAP, height: area.height + GAP, ..area } } else { area };
         canvas.fill(area, ground, 1.0);
-        if !has_room {
+        if !self.has_labels {
             return;
         }
         let is_best = self.figures.best_of_row(cell.workers).is_some_and(|(best, _)| best == cell);
-        let label = if copy { format!("= {}", figure(rate)) } else { figure(rate) };
+        let label = match (copy, is_best) {
+            (false, _) => figure(rate),
+            (true, true) => format!("= {}", figure(rate)),
+            (true, false) => "=".to_owned(),
+        };
         let ink = Ink::label(Anchor::Middle).coloured(palette::text_on(ground));
         canvas.text(&label, middle, if is_best { ink.bold() } else { ink });
     }
@@ -157,20 +170,19 @@ impl HeatMap<'_> {
     fn draw_scale(&self, canvas: &mut Canvas<'_>, words: &Words) {
         let left = self.cells.right() + 24.0;
         let top = self.cells.top + 20.0;
-        let height = (self.cells.height - 20.0).clamp(SCALE_LOWEST - 20.0, 260.0);
+        let height = (self.cells.height - 20.0).clamp(SCALE_LOWEST - 20.0, SCALE_HIGHEST);
         canvas.text(words.charts.rate_unit, (left, self.cells.top + 4.0), Ink::label(Anchor::Start).small());
         let step = height / f64::from(SCALE_STEPS);
         for index in 0..SCALE_STEPS {
             let share = 1.0 - f64::from(index) / f64::from(SCALE_STEPS - 1);
-            let strip =
-                Area { left, top: (top + f64::from(index) * step).round(), width: SCALE_WIDTH, height: step.ceil() };
-            canvas.fill(strip, palette::viridis(if self.highest > self.lowest { share } else { 0.5 }), 1.0);
+            let strip_top = (top + f64::from(index) * step).round();
+            let strip = Area { left, top: strip_top, width: SCALE_WIDTH, height: step.ceil() };
+            canvas.fill(strip, palette::viridis(share), 1.0);
         }
-        let ticks: &[f64] = if self.highest > self.lowest { &[0.0, 0.25, 0.5, 0.75, 1.0] } else { &[0.5] };
-        for &share in ticks {
-            let rate = self.lowest + share * (self.highest - self.lowest);
-            let at = (left + SCALE_WIDTH + 7.0, top + (1.0 - share) * height);
-            canvas.text(&significant(rate, 3), at, Ink::label(Anchor::Start).small());
+        for (rate, label) in round_values_between(self.lowest, self.highest) {
+            let y = top + (1.0 - self.share(rate)) * height;
+            canvas.hairline(left + SCALE_WIDTH, left + SCALE_WIDTH + 4.0, y, palette::AXIS);
+            canvas.text(&label, (left + SCALE_WIDTH + 8.0, y), Ink::label(Anchor::Start).small());
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::Cell;
 const WIDTH: f64 = 880.0;
 /// The space of the value labels left of a panel, and of those around it.
 const LEFT: f64 = 48.0;
-const TITLE: f64 = 30.0;
+const TITLE: f64 = 38.0;
 const BELOW: f64 = 44.0;
 const PANEL_HEIGHT: f64 = 170.0;
 const GUTTER: f64 = 24.0;
@@ -88,7 +88,7 @@ fn draw_panel(canvas: &mut Canvas<'_>, figures: &Figures<'_>, words: &Words, wor
         .collect();
     let highest = marks.iter().flatten().map(|mark| mark.spread.highest).fold(0.0, f64::max);
     let values = ValueAxis::up_to(highest);
-    let title_y = area.top - 16.0;
+    let title_y = area.top - 22.0;
     canvas.text(panel.title, (area.left - LEFT, title_y), Ink::label(Anchor::Start).bold().coloured(palette::INK));
     values.draw(canvas, area);
     batches.draw(canvas, area);
