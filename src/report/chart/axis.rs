@@ -5,7 +5,9 @@ use super::palette;
 
 /// About how many steps a value axis has.
 const STEPS: f64 = 4.0;
-/// The space between two labels of the batch axis, in widths of a letter.
+/// A bound for values so close that adding a step changes nothing.
+const MOST_LABELS: usize = 8;
+/// What is kept free between two labels, as a text of that width.
 const LABEL_GAP: &str = "0";
 
 /// A value axis from zero over round steps.
@@ -77,7 +79,7 @@ pub(super) fn round_values_between(low: f64, high: f64) -> Vec<(f64, String)> {
     std::iter::successors(Some(first), |count| Some(count + 1.0))
         .map(|count| count * step)
         .take_while(|&value| value <= high + step * 1e-9)
-        .take(2 * STEPS as usize)
+        .take(MOST_LABELS)
         .map(|value| (value, tick_label(value, step)))
         .collect()
 }

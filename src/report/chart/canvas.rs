@@ -198,15 +198,15 @@ impl Canvas<'_> {
 
     /// A text whose middle is at the height of the point.
     pub(super) fn text(&mut self, text: &str, at: (f64, f64), ink: Ink) {
-        self.write(text, at, ink, FontTransform::None);
+        self.write(text, at, ink, &FontTransform::None);
     }
 
     /// A text that is read from below, its middle at the point.
     pub(super) fn upright_text(&mut self, text: &str, at: (f64, f64), ink: Ink) {
-        self.write(text, at, ink, FontTransform::Rotate270);
+        self.write(text, at, ink, &FontTransform::Rotate270);
     }
 
-    fn write(&mut self, text: &str, (x, y): (f64, f64), ink: Ink, transform: FontTransform) {
+    fn write(&mut self, text: &str, (x, y): (f64, f64), ink: Ink, transform: &FontTransform) {
         let style = if ink.bold { FontStyle::Bold } else { FontStyle::Normal };
         let size = f64::from(ink.size) * BACKEND_FONT_SCALE;
         // The fonts stand once, at the root element.

@@ -150,9 +150,11 @@ impl HeatMap<'_> {
         let rate = measured.tokens_per_second.median;
         let ground = palette::viridis(self.share(rate));
         let copy = grid.is_copy(cell);
-        // A measurement and its copies are one block: no line between them.
-        let area = if copy { Area { top: area.top - GAP, height: area.height + GAP, ..area } } else { area };
-        canvas.fill(area, ground, 1.0);
+        if !copy {
+            // A measurement and its copies are one block, and the copies are the rows below it.
+            let rows = grid.shown_by(cell).count() as f64;
+            canvas.fill(Area { height: rows * self.cell_size().1 - GAP, ..area }, ground, 1.0);
+        }
         if !self.has_labels {
             return;
         }
@@ -175,8 +177,9 @@ impl HeatMap<'_> {
         let step = height / f64::from(SCALE_STEPS);
         for index in 0..SCALE_STEPS {
             let share = 1.0 - f64::from(index) / f64::from(SCALE_STEPS - 1);
+            // Each strip reaches to the end, under the next ones: no seam where the card is scaled.
             let strip_top = (top + f64::from(index) * step).round();
-            let strip = Area { left, top: strip_top, width: SCALE_WIDTH, height: step.ceil() };
+            let strip = Area { left, top: strip_top, width: SCALE_WIDTH, height: top + height - strip_top };
             canvas.fill(strip, palette::viridis(share), 1.0);
         }
         for (rate, label) in round_values_between(self.lowest, self.highest) {

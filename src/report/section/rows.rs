@@ -64,20 +64,22 @@ fn table_row(figures: &Figures<'_>, words: &Words, cell: Cell) -> Vec<String> {
     row
 }
 
-fn measured_row(measured: &CellFigures) -> [String; 11] {
+fn measured_row(measured: &CellFigures) -> [String; 12] {
     let (first, between) = (measured.time_to_first_token, measured.inter_token_latency);
     let mean = measured.observed_parallelism;
+    let nothing = || NOTHING.to_owned();
     [
         figure(measured.total_seconds.median),
         figure(measured.seconds_per_request.median),
         figure(measured.tokens_per_second.median),
         whole(measured.output_tokens.median),
+        measured.steady_tokens_per_second.map_or_else(nothing, figure),
         seconds(first.map(|quantiles| quantiles.p50)),
         seconds(first.map(|quantiles| quantiles.p95)),
         milliseconds(between.map(|quantiles| quantiles.p50)),
         milliseconds(between.map(|quantiles| quantiles.p95)),
-        mean.map_or_else(|| NOTHING.to_owned(), |mean| significant(mean, PARALLELISM_DIGITS)),
-        measured.observed_parallelism_peak.map_or_else(|| NOTHING.to_owned(), whole),
+        mean.map_or_else(nothing, |mean| significant(mean, PARALLELISM_DIGITS)),
+        measured.observed_parallelism_peak.map_or_else(nothing, whole),
         measured.tokens_per_second.samples.to_string(),
     ]
 }
