@@ -17,6 +17,7 @@ const TITLE: f64 = 38.0;
 const BELOW: f64 = 44.0;
 const PANEL_HEIGHT: f64 = 170.0;
 const GUTTER: f64 = 24.0;
+const BOTTOM: f64 = 8.0;
 /// Half the length of a whisker's end.
 const WHISKER: f64 = 4.0;
 
@@ -54,7 +55,7 @@ pub(super) fn draw(figures: &Figures<'_>, words: &Words, workers: u32) -> Result
     .flatten()
     .collect();
     let top = canvas::header_height(&notes, WIDTH);
-    let height = top + 2.0 * (TITLE + PANEL_HEIGHT + BELOW);
+    let height = top + 2.0 * (TITLE + PANEL_HEIGHT + BELOW) + BOTTOM;
     let title = (texts.row_title)(workers);
     canvas::draw(&row_file(workers), &(words.row_chart)(workers), (WIDTH, height), |canvas| {
         canvas.header(&title, &notes, WIDTH);
