@@ -12,5 +12,6 @@ pub mod client;
 pub mod config;
 pub mod domain;
 pub mod metrics;
+pub mod report;
 pub mod soak;
 pub mod store;

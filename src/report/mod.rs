@@ -1,0 +1,73 @@
+//! The report: what the running epoch of one target has shown, as Markdown with SVG charts.
+//!
+//! [`render`] is a pure function: the same input gives the same bytes. It reads no clock
+//! and no history; who calls it does. Files of this folder use each other: `figures` turns
+//! samples into what is shown, `words` holds every phrase, `section` writes the Markdown,
+//! `chart` draws, `page` and `snapshot` carry the result to browsers and to the disk.
+
+use jiff::Timestamp;
+
+use crate::domain::{Epoch, Grid, Sample, TargetId};
+
+mod chart;
+mod figures;
+#[cfg(test)]
+mod fixture;
+mod markdown;
+mod number;
+mod page;
+mod section;
+pub mod snapshot;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use page::html;
+
+/// All that a report is made of.
+#[derive(Clone, Debug)]
+pub struct ReportInput {
+    pub target: TargetId,
+    pub url: String,
+    /// The running epoch.
+    pub epoch: Epoch,
+    pub grid: Grid,
+    /// Of this epoch, valid and invalid, in any order.
+    pub samples: Vec<Sample>,
+    pub complete_cycles: u64,
+    /// Of the schedule, where it is known.
+    pub seed: Option<u64>,
+    pub generated_at: Timestamp,
+    /// Of this program.
+    pub version: &'static str,
+}
+
+/// A finished report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Shows its charts as `charts/NAME.svg`.
+    pub markdown: String,
+    pub charts: Vec<Chart>,
+}
+
+/// One picture of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chart {
+    /// Unique within the report, and free of anything that a path could misunderstand.
+    pub file_name: String,
+    pub svg: String,
+}
+
+/// Why there is no report.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    #[error("chart {file_name} could not be drawn: {reason}")]
+    Chart { file_name: String, reason: String },
+}
+
+/// Writes the report and draws its charts.
+pub fn render(input: &ReportInput) -> Result<Report, ReportError> {
+    let figures = figures::Figures::of(input);
+    let words = &words::ENGLISH;
+    Ok(Report { markdown: section::all(&figures, words), charts: chart::all(&figures, words)? })
+}

@@ -1,0 +1,84 @@
+//! Numbers as people read them: significant digits, no noise.
+
+use jiff::Timestamp;
+
+/// What stands where there is no number.
+pub(super) const NOTHING: &str = "–";
+
+/// Digits of a measured figure.
+const FIGURE_DIGITS: usize = 4;
+/// Digits of a latency quantile, which is less sure.
+const LATENCY_DIGITS: usize = 3;
+
+/// `value` with that many significant digits; digits before the point are never dropped.
+pub(super) fn significant(value: f64, digits: usize) -> String {
+    if !value.is_finite() {
+        return NOTHING.to_owned();
+    }
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    // Scientific notation rounds first, so that 9.9999 counts as 10.
+    let scientific = format!("{value:.*e}", digits.saturating_sub(1));
+    let exponent: i32 = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
+    let decimals = i32::try_from(digits).unwrap_or(i32::MAX).saturating_sub(1).saturating_sub(exponent);
+    format!("{value:.*}", usize::try_from(decimals).unwrap_or(0))
+}
+
+/// A rate, a number of seconds: a figure of a sample.
+pub(super) fn figure(value: f64) -> String {
+    significant(value, FIGURE_DIGITS)
+}
+
+/// A latency in seconds, shown in seconds.
+pub(super) fn seconds(value: Option<f64>) -> String {
+    value.map_or_else(|| NOTHING.to_owned(), |seconds| significant(seconds, LATENCY_DIGITS))
+}
+
+/// A latency in seconds, shown in milliseconds.
+pub(super) fn milliseconds(value: Option<f64>) -> String {
+    seconds(value.map(|seconds| seconds * 1e3))
+}
+
+/// A count, or the median of counts.
+pub(super) fn whole(value: f64) -> String {
+    if value.is_finite() { format!("{value:.0}") } else { NOTHING.to_owned() }
+}
+
+/// A ratio as a percentage with two significant digits.
+pub(super) fn percent(ratio: f64) -> String {
+    format!("{} %", significant(ratio * 100.0, 2))
+}
+
+/// A time in UTC, to the second.
+pub(super) fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_keep_their_significant_digits_and_no_more() {
+        let check = |value: f64, expected: &str| assert_eq!(figure(value), expected, "{value}");
+        check(345.392, "345.4");
+        check(0.587979, "0.5880");
+        check(14.1115, "14.11");
+        check(9.99996, "10.00");
+        check(12345.678, "12346");
+        check(0.0, "0");
+        check(-2.5, "-2.500");
+        check(f64::NAN, NOTHING);
+        check(f64::INFINITY, NOTHING);
+    }
+
+    #[test]
+    fn latencies_and_ratios_have_fewer_digits() {
+        assert_eq!(milliseconds(Some(0.021_234)), "21.2");
+        assert_eq!(seconds(Some(1.2345)), "1.23");
+        assert_eq!(seconds(None), NOTHING);
+        assert_eq!(percent(0.012_34), "1.2 %");
+        assert_eq!(whole(4873.5), "4874");
+    }
+}

@@ -1,0 +1,73 @@
+//! How sure the figures are: repeats, quartiles, and the cells that are as good as the best.
+
+use super::super::figures::Figures;
+use super::super::markdown::Table;
+use super::super::number::{NOTHING, figure, percent};
+use super::super::words::Words;
+use super::Page;
+use crate::analysis::quantile::median;
+
+/// Cells with at least this share of the best rate are as good as the best.
+const TIED: f64 = 0.99;
+/// The most such cells that are named.
+const TIES_NAMED: usize = 6;
+/// The fewest repeats that say something of the spread.
+const ENOUGH_REPEATS: usize = 3;
+
+pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
+    page.heading(2, words.confidence);
+    if figures.optimum.is_none() {
+        page.paragraph(words.nothing_to_conclude);
+        return;
+    }
+    page.paragraph(verdict(figures, words));
+    page.paragraph(words.confidence_note);
+    let mut table = Table::of_numbers(words.confidence_columns);
+    for (cell, measured) in figures.measured() {
+        let rate = measured.tokens_per_second;
+        table.row([
+            cell.workers.to_string(),
+            cell.batch.to_string(),
+            rate.samples.to_string(),
+            figures.rejected_at(cell).to_string(),
+            figure(rate.lowest),
+            figure(rate.lower_quartile),
+            figure(rate.median),
+            figure(rate.upper_quartile),
+            figure(rate.highest),
+            rate.relative_width().map_or_else(|| NOTHING.to_owned(), percent),
+        ]);
+    }
+    page.table(&table);
+}
+
+fn verdict(figures: &Figures<'_>, words: &Words) -> String {
+    let rates = || figures.measured().map(|(_, measured)| measured.tokens_per_second);
+    let fewest = rates().map(|rate| rate.samples).min().unwrap_or(0);
+    let mut sentences = vec![(words.fewest_repeats)(fewest)];
+    if fewest < ENOUGH_REPEATS {
+        sentences.push(words.few_repeats.to_owned());
+    }
+    let spreads: Vec<f64> = rates().filter_map(|rate| rate.relative_width()).collect();
+    sentences.extend(median(&spreads).map(|spread| (words.typical_spread)(&percent(spread))));
+    sentences.push(ties(figures, words));
+    sentences.join(" ")
+}
+
+fn ties(figures: &Figures<'_>, words: &Words) -> String {
+    let Some((best_cell, best)) = figures.best() else { return String::new() };
+    let least = best.tokens_per_second.median * TIED;
+    let mut tied: Vec<_> = figures
+        .measured()
+        .filter(|(cell, measured)| *cell != best_cell && measured.tokens_per_second.median >= least)
+        .map(|(cell, measured)| (cell, measured.tokens_per_second.median))
+        .collect();
+    tied.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    if tied.is_empty() {
+        return words.no_ties.to_owned();
+    }
+    let named = tied.iter().take(TIES_NAMED).map(|(cell, rate)| format!("{cell} ({})", figure(*rate)));
+    let more = tied.len().saturating_sub(TIES_NAMED);
+    let more = (more > 0).then(|| (words.more_cells)(more));
+    (words.ties)(&named.chain(more).collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,340 @@
+//! Reports on the disk: `<dir>/<target>/<UTC time>/`, written whole or not at all.
+//!
+//! A report is written into a hidden folder beside its place and renamed into it. Nothing
+//! is touched that is not this module's own: names of another shape stay, whatever they
+//! hold. All calls block.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Report;
+use super::section::CHART_FOLDER;
+
+/// The file that makes a folder a report.
+const MARKDOWN_FILE: &str = "report.md";
+/// The link to the newest report of a target.
+const LATEST: &str = "latest";
+/// The names of unfinished things: hidden, with the time and the process that writes.
+const UNFINISHED: &str = ".unfinished-";
+/// An unfinished thing that old was left by a process that was killed.
+const ABANDONED_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// The longest part of a target's name that becomes a folder's name.
+const NAME_BYTES: usize = 80;
+/// How many reports of one second have names.
+const SAME_SECOND: u32 = 1000;
+
+/// What could not be done with which path.
+#[derive(Debug, thiserror::Error)]
+#[error("report {}: cannot {action}: {source}", path.display())]
+pub struct SnapshotError {
+    path: PathBuf,
+    action: &'static str,
+    source: io::Error,
+}
+
+/// Tells which path failed in doing what.
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SnapshotError {
+    move |source| SnapshotError { path: path.to_owned(), action, source }
+}
+
+/// Writes the report, points `latest` at it, and removes all reports of this target but the
+/// `keep` newest; the one just written always stays. Returns its folder.
+pub fn write(
+    dir: &Path,
+    report: &Report,
+    target_name: &str,
+    generated_at: Timestamp,
+    keep: usize,
+) -> Result<PathBuf, SnapshotError> {
+    let target = dir.join(folder_name(target_name));
+    fs::create_dir_all(&target).map_err(failed("create the folder", &target))?;
+    remove_abandoned(&target, generated_at)?;
+    let unfinished = target.join(unfinished_name(generated_at, "report"));
+    let written = write_files(&unfinished, report).and_then(|()| settle(&target, &unfinished, generated_at));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_dir_all(&unfinished);
+    }
+    let name = written?;
+    let folder = target.join(name.to_string());
+    point_latest(&target, &name.to_string(), generated_at)?;
+    prune(&target, name, keep)?;
+    Ok(folder)
+}
+
+/// The folder's name for a target: its own where that is safe, else made safe and kept
+/// apart from others by a checksum.
+fn folder_name(target: &str) -> String {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut name: String = target.chars().map(|c| if is_safe(c) { c } else { '_' }).collect();
+    name.truncate(NAME_BYTES);
+    if name.is_empty() || name.starts_with('.') {
+        name = format!("_{}", name.get(1..).unwrap_or_default());
+    }
+    if name != target {
+        name = format!("{name}-{:016x}", checksum(target));
+    }
+    name
+}
+
+/// FNV-1a: stable over versions and machines, which the standard hasher is not.
+fn checksum(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The time of a report as its folder's name, with a number from the second of one second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    second: i64,
+    number: u32,
+}
+
+impl Name {
+    const FORMAT: &str = "%Y%m%dT%H%M%SZ";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (time, number) = match text.split_once('-') {
+            Some((time, number)) => (time, number.parse().ok().filter(|&number| number >= 2)?),
+            None => (text, 1),
+        };
+        let name = Self { second: parse_time(time)?.as_second(), number };
+        // Only what would be written that way: no sign, no leading zero.
+        (name.to_string() == text).then_some(name)
+    }
+}
+
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let time = jiff::civil::DateTime::strptime(Name::FORMAT, text).ok()?;
+    jiff::tz::Offset::UTC.to_timestamp(time).ok()
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let time = Timestamp::from_second(self.second).unwrap_or(Timestamp::UNIX_EPOCH);
+        write!(f, "{}", time.strftime(Self::FORMAT))?;
+        if self.number > 1 { write!(f, "-{}", self.number) } else { Ok(()) }
+    }
+}
+
+fn unfinished_name(at: Timestamp, what: &str) -> String {
+    format!("{UNFINISHED}{}-{}-{what}", at.strftime(Name::FORMAT), std::process::id())
+}
+
+fn write_files(folder: &Path, report: &Report) -> Result<(), SnapshotError> {
+    let charts = folder.join(CHART_FOLDER);
+    fs::create_dir_all(&charts).map_err(failed("create the folder", &charts))?;
+    let files = report.charts.iter().map(|chart| (charts.join(&chart.file_name), &chart.svg));
+    for (path, content) in files.chain([(folder.join(MARKDOWN_FILE), &report.markdown)]) {
+        write_file(&path, content).map_err(failed("write", &path))?;
+    }
+    Ok(())
+}
+
+/// Writes through to the disk: the rename that follows must not overtake the content.
+fn write_file(path: &Path, content: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()
+}
+
+/// Renames the finished report into its place, the first free one of its second.
+fn settle(target: &Path, unfinished: &Path, at: Timestamp) -> Result<Name, SnapshotError> {
+    let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
+    for number in 1..=SAME_SECOND {
+        let name = Name { second: at.as_second(), number };
+        let place = target.join(name.to_string());
+        // An empty folder would be replaced silently: whatever is there is not ours.
+        if fs::symlink_metadata(&place).is_ok() {
+            continue;
+        }
+        match fs::rename(unfinished, &place) {
+            Ok(()) => return Ok(name),
+            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty) => {
+                taken = error;
+            }
+            Err(error) => return Err(failed("rename it to its place", &place)(error)),
+        }
+    }
+    Err(failed("find a free name for it", unfinished)(taken))
+}
+
+/// Replaces the link in one step, so that a reader finds the old report or the new one.
+fn point_latest(target: &Path, name: &str, at: Timestamp) -> Result<(), SnapshotError> {
+    let latest = target.join(LATEST);
+    if fs::symlink_metadata(&latest).is_ok_and(|there| !there.is_symlink()) {
+        let error = io::Error::new(io::ErrorKind::AlreadyExists, "something else has that name");
+        return Err(failed("link to the newest report", &latest)(error));
+    }
+    let unfinished = target.join(unfinished_name(at, LATEST));
+    let linked = symlink(name, &unfinished).and_then(|()| fs::rename(&unfinished, &latest));
+    linked.map_err(failed("link to the newest report", &latest))
+}
+
+/// Removes the oldest reports beyond `keep`.
+fn prune(target: &Path, written: Name, keep: usize) -> Result<(), SnapshotError> {
+    let reports: BTreeSet<Name> = names(target)?
+        .iter()
+        .filter_map(|name| Name::parse(name))
+        .filter(|&name| name != written && is_report(&target.join(name.to_string())))
+        .collect();
+    let surplus = (reports.len() + 1).saturating_sub(keep.max(1));
+    for name in reports.into_iter().take(surplus) {
+        let path = target.join(name.to_string());
+        fs::remove_dir_all(&path).map_err(failed("remove the old report", &path))?;
+    }
+    Ok(())
+}
+
+fn is_report(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| there.is_dir()) && path.join(MARKDOWN_FILE).is_file()
+}
+
+/// Removes what a killed process left unfinished.
+fn remove_abandoned(target: &Path, now: Timestamp) -> Result<(), SnapshotError> {
+    let is_abandoned = |name: &String| {
+        let time = name.strip_prefix(UNFINISHED).and_then(|rest| rest.split('-').next()).and_then(parse_time);
+        time.is_some_and(|time| now.duration_since(time) > ABANDONED_AFTER)
+    };
+    for name in names(target)?.iter().filter(|name| is_abandoned(name)) {
+        let path = target.join(name);
+        let is_folder = fs::symlink_metadata(&path).is_ok_and(|there| there.is_dir());
+        let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(failed("remove the unfinished report", &path))?;
+    }
+    Ok(())
+}
+
+/// The names in a folder, those that are text.
+fn names(folder: &Path) -> Result<Vec<String>, SnapshotError> {
+    let read = || -> io::Result<Vec<Option<String>>> {
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().into_string().ok())).collect()
+    };
+    Ok(read().map_err(failed("list", folder))?.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Chart;
+
+    fn report(markdown: &str) -> Report {
+        let chart = Chart { file_name: "rows.svg".to_owned(), svg: "<svg></svg>".to_owned() };
+        Report { markdown: markdown.to_owned(), charts: vec![chart] }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        let time: Timestamp = "2026-11-24T17:01:02Z".parse().expect("is a time");
+        time + SignedDuration::from_secs(second)
+    }
+
+    fn write_at(dir: &Path, second: i64, keep: usize) -> PathBuf {
+        write(dir, &report("# Report"), "box", at(second), keep).expect("can be written")
+    }
+
+    /// What lies in the target's folder, in order.
+    fn check(dir: &Path, expected: &[&str]) {
+        let mut names = names(&dir.join("box")).expect("can be listed");
+        names.sort();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_report_lies_in_its_folder_and_latest_leads_there() {
+        let dir = tempfile::tempdir().expect("has a place");
+        let folder = write_at(dir.path(), 0, 3);
+        assert_eq!(folder, dir.path().join("box/20261124T170102Z"));
+        assert_eq!(fs::read_to_string(folder.join("report.md")).expect("is there"), "# Report");
+        assert_eq!(fs::read_to_string(folder.join("charts/rows.svg")).expect("is there"), "<svg></svg>");
+        assert_eq!(fs::read_link(dir.path().join("box/latest")).expect("is a link"), Path::new("20261124T170102Z"));
+        write_at(dir.path(), 1, 3);
+        assert_eq!(fs::read_link(dir.path().join("box/latest")).expect("is a link"), Path::new("20261124T170103Z"));
+        check(dir.path(), &["20261124T170102Z", "20261124T170103Z", "latest"]);
+    }
+
+    #[test]
+    fn only_the_newest_are_kept() {
+        let dir = tempfile::tempdir().expect("has a place");
+        (0..5).for_each(|second| drop(write_at(dir.path(), second, 2)));
+        check(dir.path(), &["20261124T170105Z", "20261124T170106Z", "latest"]);
+        write_at(dir.path(), 5, 0);
+        check(dir.path(), &["20261124T170107Z", "latest"]);
+    }
+
+    #[test]
+    fn the_report_just_written_stays_though_the_clock_was_set_back() {
+        let dir = tempfile::tempdir().expect("has a place");
+        write_at(dir.path(), 10, 1);
+        write_at(dir.path(), 0, 1);
+        check(dir.path(), &["20261124T170102Z", "latest"]);
+    }
+
+    #[test]
+    fn reports_of_one_second_stand_side_by_side() {
+        let dir = tempfile::tempdir().expect("has a place");
+        (0..3).for_each(|_| drop(write_at(dir.path(), 0, 2)));
+        check(dir.path(), &["20261124T170102Z-2", "20261124T170102Z-3", "latest"]);
+    }
+
+    #[test]
+    fn foreign_things_are_left_alone() {
+        let dir = tempfile::tempdir().expect("has a place");
+        let target = dir.path().join("box");
+        // Named like a report but none; like none but holding one; a link to somewhere else.
+        fs::create_dir_all(target.join("20200101T000000Z")).expect("can be made");
+        fs::create_dir_all(target.join("20200101T000000Z-02")).expect("can be made");
+        fs::write(target.join("20200101T000000Z-02/report.md"), "").expect("can be written");
+        fs::write(target.join("notes.txt"), "").expect("can be written");
+        symlink(target.join("20200101T000000Z-02"), target.join("20200102T000000Z")).expect("can be linked");
+        (0..3).for_each(|second| drop(write_at(dir.path(), second, 1)));
+        let foreign = ["20200101T000000Z", "20200101T000000Z-02", "20200102T000000Z"];
+        check(dir.path(), &[&foreign[..], &["20261124T170104Z", "latest", "notes.txt"]].concat());
+    }
+
+    #[test]
+    fn a_foreign_latest_is_not_replaced() {
+        let dir = tempfile::tempdir().expect("has a place");
+        fs::create_dir_all(dir.path().join("box")).expect("can be made");
+        fs::write(dir.path().join("box/latest"), "mine").expect("can be written");
+        let error = write(dir.path(), &report(""), "box", at(0), 1).expect_err("must refuse");
+        assert!(error.to_string().contains("cannot link to the newest report"), "{error}");
+        assert_eq!(fs::read_to_string(dir.path().join("box/latest")).expect("is there"), "mine");
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_leaves_nothing() {
+        let dir = tempfile::tempdir().expect("has a place");
+        let mut report = report("");
+        report.charts.push(Chart { file_name: "no/such/folder.svg".to_owned(), svg: String::new() });
+        let error = write(dir.path(), &report, "box", at(0), 1).expect_err("must fail");
+        assert!(error.to_string().contains("cannot write"), "{error}");
+        check(dir.path(), &[]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_after_a_while() {
+        let dir = tempfile::tempdir().expect("has a place");
+        for second in [-3601, -10] {
+            let left = dir.path().join("box").join(unfinished_name(at(second), "report"));
+            write_files(&left, &report("")).expect("can be written");
+        }
+        write_at(dir.path(), 0, 1);
+        check(dir.path(), &[&unfinished_name(at(-10), "report"), "20261124T170102Z", "latest"]);
+    }
+
+    #[test]
+    fn target_names_become_safe_folder_names() {
+        let check = |target: &str, expected: &str| assert_eq!(folder_name(target), expected, "{target}");
+        check("gpu-01.rack_2", "gpu-01.rack_2");
+        check("../etc", "_._etc-54caf568cfae66bc");
+        check("a/b", "a_b-e620c3190468cf61");
+        check("a:b", "a_b-e661911904a01160");
+        check("", "_-cbf29ce484222325");
+        check(".", "_-af63a34c86018bb1");
+        assert!(folder_name(&"x".repeat(300)).len() < 100);
+    }
+}

@@ -1,0 +1,143 @@
+//! The report as a whole.
+
+use jiff::Timestamp;
+
+use super::fixture::{empty, measured, named, rejected, sample, spread};
+use super::{Report, ReportInput, html, render, snapshot};
+use crate::domain::{Cell, Grid};
+
+fn small() -> Grid {
+    Grid::new(&[1, 2, 4], &[1, 2, 8], true).expect("is sound")
+}
+
+fn report_of(input: &ReportInput) -> Report {
+    render(input).expect("can be rendered")
+}
+
+fn chart<'a>(report: &'a Report, file_name: &str) -> &'a str {
+    &report.charts.iter().find(|chart| chart.file_name == file_name).expect("has that chart").svg
+}
+
+/// What every report keeps, whatever went into it.
+fn check_whole(report: &Report) {
+    for chart in &report.charts {
+        assert!(report.markdown.contains(&format!("(charts/{})", chart.file_name)), "{} is not shown", chart.file_name);
+        assert!(!chart.svg.contains("NaN") && !chart.svg.contains("inf"), "{}: {}", chart.file_name, chart.svg);
+    }
+    assert_eq!(report.markdown.matches("](charts/").count(), report.charts.len());
+    assert!(!report.markdown.contains("NaN"), "{}", report.markdown);
+    assert_eq!(html(&report.markdown, &report.charts).matches("<svg ").count(), report.charts.len());
+    // Every line of a table has as many cells as its head.
+    let pipes = |line: &str| line.replace("\\|", "").matches('|').count();
+    for pair in report.markdown.lines().collect::<Vec<_>>().windows(2) {
+        if pair.iter().all(|line| line.starts_with('|')) {
+            assert_eq!(pipes(pair[0]), pipes(pair[1]), "{pair:?}");
+        }
+    }
+}
+
+#[test]
+fn a_small_report_reads_like_this() {
+    let mut input = measured(small(), 3);
+    let at = "2026-11-24T09:00:00Z".parse().expect("is a time");
+    input.samples.push(rejected(&input, 4, Cell::new(4, 8), at));
+    input.samples.push(sample(&input, 4, Cell::new(7, 3), at));
+    let report = report_of(&input);
+    check_whole(&report);
+    insta::assert_snapshot!("small", report.markdown);
+    insta::assert_snapshot!("small_heat_map", chart(&report, "heat-map.svg"));
+    insta::assert_snapshot!("small_workers_2", chart(&report, "workers-2.svg"));
+}
+
+#[test]
+fn a_history_without_samples_says_so() {
+    let report = report_of(&empty(small()));
+    check_whole(&report);
+    insta::assert_snapshot!("empty", report.markdown);
+    assert!(chart(&report, "workers-4.svg").contains("no valid sample yet"));
+}
+
+#[test]
+fn a_history_of_rejected_samples_claims_nothing() {
+    let mut input = empty(small());
+    input.samples.push(rejected(&input, 1, Cell::new(2, 8), input.epoch.first_seen));
+    let report = report_of(&input);
+    check_whole(&report);
+    assert!(report.markdown.contains("No valid sample yet: 1 was rejected"), "{}", report.markdown);
+    assert!(report.markdown.contains("no valid sample, 1 rejected"));
+    assert!(!report.markdown.contains("**Best batch:**"));
+}
+
+#[test]
+fn a_cycle_under_way_leaves_its_gaps_open() {
+    let mut input = measured(small(), 1);
+    input.samples.truncate(2);
+    let report = report_of(&input);
+    check_whole(&report);
+    assert!(report.markdown.contains("2 of 6 cells measured"), "{}", report.markdown);
+    assert!(report.markdown.contains("not measured yet"));
+}
+
+#[test]
+fn unusable_numbers_are_no_figures() {
+    let mut input = measured(small(), 1);
+    for sample in &mut input.samples {
+        sample.measurement.tokens_per_second = f64::NAN;
+        sample.measurement.total_seconds = f64::INFINITY;
+    }
+    check_whole(&report_of(&input));
+}
+
+#[test]
+fn grids_of_all_sizes_are_drawn() {
+    let one = Grid::new(&[1], &[1], true).expect("is sound");
+    let large = Grid::new(&(1..=40).collect::<Vec<_>>(), &(1..=70).collect::<Vec<_>>(), false).expect("is sound");
+    for (grid, cycles) in [(one, 1), (Grid::legacy(false), 2), (large, 1)] {
+        check_whole(&report_of(&measured(grid, cycles)));
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes_in_whatever_order_the_samples_come() {
+    let input = measured(Grid::legacy(true), 3);
+    let mut turned = input.clone();
+    turned.samples.reverse();
+    assert_eq!(report_of(&input), report_of(&input));
+    assert_eq!(report_of(&input), report_of(&turned));
+}
+
+#[test]
+fn hostile_names_stay_words() {
+    let hostile = "a|b`c``<script>alert(1)</script>\n# [x](javascript:y) ![i](http://z) </title>&amp;";
+    let mut input = named(small(), hostile, hostile);
+    input.url = hostile.to_owned();
+    input.epoch.identity.insert(hostile.to_owned(), hostile.to_owned());
+    let report = report_of(&input);
+    check_whole(&report);
+    assert_eq!(report.markdown.lines().filter(|line| line.starts_with("# ")).count(), 1);
+    let page = html(&report.markdown, &report.charts);
+    assert!(!page.contains("<script"), "{page}");
+    assert!(!page.contains("<a ") && !page.contains("<img"), "{page}");
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+}
+
+/// Writes the reports that people look at, where `LLMSOAK_REPORT_DIR` names a folder.
+#[test]
+fn pictures_to_look_at() {
+    let Some(dir) = std::env::var_os("LLMSOAK_REPORT_DIR").map(std::path::PathBuf::from) else { return };
+    let grid = |workers: &[u32], batch: &[u32]| Grid::new(workers, batch, true).expect("is sound");
+    let wide = (1..=40).collect::<Vec<_>>();
+    let inputs = [
+        ("legacy", measured(Grid::legacy(true), 5)),
+        ("four", measured(grid(&[1, 2, 4, 8], &[1, 2, 4, 16]), 2)),
+        ("one", measured(grid(&[4], &[8]), 1)),
+        ("noisy", spread(Grid::legacy(true), 9, 0.2)),
+        ("wide", measured(grid(&wide, &wide), 1)),
+        ("empty", empty(Grid::automatic(Some(4), true))),
+    ];
+    for (name, input) in inputs {
+        let report = report_of(&input);
+        let folder = snapshot::write(&dir, &report, name, Timestamp::UNIX_EPOCH, 1).expect("can be written");
+        std::fs::write(folder.join("report.html"), html(&report.markdown, &report.charts)).expect("can be written");
+    }
+}

@@ -1,0 +1,371 @@
+//! Every phrase of the report and its charts. A further language is a further [`Words`].
+//!
+//! Arguments that are words of a server or a user come escaped.
+
+use crate::domain::{Cell, FailureKind, InvalidReason};
+
+/// One language. Phrases with holes are functions, so that a language that forgets a hole
+/// does not compile.
+pub(super) struct Words {
+    // The top.
+    pub(super) title: fn(model: &str) -> String,
+    pub(super) about: fn(target: &str, url: &str, epoch: i64) -> String,
+    pub(super) period: fn(from: &str, to: &str) -> String,
+    pub(super) extent: fn(&Extent) -> String,
+    pub(super) written: fn(time: &str, version: &str) -> String,
+    pub(super) no_sample_yet: &'static str,
+    pub(super) no_valid_sample_yet: fn(rejected: usize) -> String,
+    // Overall conclusions.
+    pub(super) conclusions: &'static str,
+    pub(super) optima: &'static str,
+    pub(super) optima_columns: [&'static str; 5],
+    pub(super) best_configuration: &'static str,
+    pub(super) best_workers: fn(workers: u32) -> String,
+    pub(super) best_batch: fn(batch: u32) -> String,
+    pub(super) best_rate: fn(rate: &str) -> String,
+    pub(super) best_time_per_request: fn(seconds: &str) -> String,
+    pub(super) best_steady_rate: fn(rate: &str) -> String,
+    pub(super) best_repeats: fn(samples: usize) -> String,
+    pub(super) nothing_to_conclude: &'static str,
+    pub(super) whole_grid: &'static str,
+    // Rows.
+    pub(super) details: &'static str,
+    pub(super) row_title: fn(workers: u32) -> String,
+    pub(super) row_chart: fn(workers: u32) -> String,
+    pub(super) row_table: &'static str,
+    pub(super) row_columns: [&'static str; 13],
+    pub(super) row_note_column: &'static str,
+    pub(super) copy_mark: fn(canonical: Cell) -> String,
+    pub(super) copy_note: fn(workers: u32) -> String,
+    pub(super) unmeasured: &'static str,
+    pub(super) only_rejected: fn(samples: usize) -> String,
+    pub(super) row_best_batch: fn(batch: u32) -> String,
+    pub(super) row_best_rate: fn(rate: &str) -> String,
+    pub(super) row_without_best: &'static str,
+    // How sure.
+    pub(super) confidence: &'static str,
+    pub(super) confidence_note: &'static str,
+    pub(super) confidence_columns: [&'static str; 10],
+    pub(super) fewest_repeats: fn(samples: usize) -> String,
+    pub(super) few_repeats: &'static str,
+    pub(super) typical_spread: fn(percent: &str) -> String,
+    pub(super) ties: fn(cells: &str) -> String,
+    pub(super) no_ties: &'static str,
+    pub(super) more_cells: fn(count: usize) -> String,
+    // Parallelism.
+    pub(super) parallelism: &'static str,
+    pub(super) parallelism_note: &'static str,
+    pub(super) slots_known: fn(slots: u32) -> String,
+    pub(super) slots_unknown: &'static str,
+    pub(super) parallelism_columns: [&'static str; 5],
+    pub(super) queueing: &'static str,
+    pub(super) fewer_than_asked: &'static str,
+    pub(super) more_than_asked: &'static str,
+    // Errors.
+    pub(super) failures: &'static str,
+    pub(super) failure_columns: [&'static str; 4],
+    pub(super) no_failures: fn(requests: u64) -> String,
+    pub(super) failure_meaning: fn(FailureKind) -> &'static str,
+    pub(super) short_outputs: fn(answers: u64) -> String,
+    pub(super) rejections: &'static str,
+    pub(super) rejection_columns: [&'static str; 3],
+    pub(super) no_rejections: &'static str,
+    pub(super) rejection_meaning: fn(InvalidReason) -> &'static str,
+    pub(super) outside_the_grid: fn(samples: usize) -> String,
+    // Environment.
+    pub(super) environment: &'static str,
+    pub(super) fact_columns: [&'static str; 2],
+    pub(super) identity: &'static str,
+    pub(super) load: &'static str,
+    pub(super) run: &'static str,
+    pub(super) no_facts: &'static str,
+    pub(super) run_facts: RunFacts,
+    // Definitions.
+    pub(super) definitions: &'static str,
+    pub(super) definition_list: &'static [(&'static str, &'static str)],
+    pub(super) charts: ChartWords,
+}
+
+/// How far the measurements have come.
+pub(super) struct Extent {
+    pub(super) cycles: u64,
+    pub(super) valid: usize,
+    pub(super) rejected: usize,
+    pub(super) measured_cells: usize,
+    pub(super) cells: usize,
+}
+
+/// Names of the facts about the measurements themselves.
+pub(super) struct RunFacts {
+    pub(super) epoch: &'static str,
+    pub(super) epoch_began: &'static str,
+    pub(super) period: &'static str,
+    pub(super) cycles: &'static str,
+    pub(super) samples: &'static str,
+    pub(super) requests: &'static str,
+    pub(super) output_tokens: &'static str,
+    pub(super) token_source: &'static str,
+    pub(super) seed: &'static str,
+    pub(super) url: &'static str,
+}
+
+/// What stands in the charts, and what is said for them where they cannot be seen.
+pub(super) struct ChartWords {
+    pub(super) batch_axis: &'static str,
+    pub(super) workers_axis: &'static str,
+    pub(super) rate_unit: &'static str,
+    pub(super) row_title: fn(workers: u32) -> String,
+    pub(super) total_time: &'static str,
+    pub(super) time_per_request: &'static str,
+    pub(super) token_rate: &'static str,
+    pub(super) token_sum: &'static str,
+    pub(super) median_line: &'static str,
+    pub(super) spread_band: &'static str,
+    pub(super) shared_point: &'static str,
+    pub(super) best_of_row: fn(rate: &str, batch: u32) -> String,
+    pub(super) no_figures: &'static str,
+    pub(super) heat_map_title: &'static str,
+    pub(super) median_cells: &'static str,
+    pub(super) shared_cells: &'static str,
+    pub(super) best_cell: &'static str,
+    pub(super) best_of_each_row: &'static str,
+    pub(super) heat_map_alt: fn(best: Option<(Cell, &str)>) -> String,
+    pub(super) rows_title: &'static str,
+    pub(super) rows_note: &'static str,
+    pub(super) rows_alt: fn(rows: usize) -> String,
+    pub(super) row_label: fn(workers: u32) -> String,
+}
+
+fn counted(count: impl Into<u128>, one: &str, many: &str) -> String {
+    let count: u128 = count.into();
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+pub(super) const ENGLISH: Words = Words {
+    title: |model| format!("Performance report for {model}"),
+    about: |target, url, epoch| format!("Target **{target}** at {url}, epoch {epoch}."),
+    period: |from, to| format!("Measured from {from} to {to}:"),
+    extent: |extent| {
+        format!(
+            "{}, {}, {} rejected, {} of {} measured.",
+            counted(extent.cycles, "complete cycle", "complete cycles"),
+            counted(extent.valid as u64, "valid sample", "valid samples"),
+            extent.rejected,
+            extent.measured_cells,
+            counted(extent.cells as u64, "cell", "cells"),
+        )
+    },
+    written: |time, version| format!("Written at {time} by llmsoak {version}."),
+    no_sample_yet: "No sample has been taken yet.",
+    no_valid_sample_yet: |rejected| {
+        format!("No valid sample yet: {} rejected; the reasons stand below.", counted(rejected as u64, "was", "were"))
+    },
+    conclusions: "Overall conclusions",
+    optima: "Best parameters for each number of workers",
+    optima_columns: ["Workers", "Best batch", "Highest tokens/s", "Quartiles", "Repeats"],
+    best_configuration: "Best configuration for this hardware",
+    best_workers: |workers| format!("**Workers:** {workers}"),
+    best_batch: |batch| format!("**Best batch:** {batch}"),
+    best_rate: |rate| format!("**Token rate:** {rate} tokens/s"),
+    best_time_per_request: |seconds| format!("**Time per request:** {seconds} s"),
+    best_steady_rate: |rate| format!("**Steady rate:** {rate} tokens/s"),
+    best_repeats: |samples| format!("**Repeats:** {samples}"),
+    nothing_to_conclude: "Nothing can be concluded before there is a valid sample.",
+    whole_grid: "The whole grid",
+    details: "Detailed results",
+    row_title: |workers| format!("Results for {}", counted(workers, "parallel request", "parallel requests")),
+    row_chart: |workers| {
+        format!(
+            "Total time, time per request, token rate and sum of tokens over the batch size with {}",
+            counted(workers, "worker", "workers")
+        )
+    },
+    row_table: "Table of results",
+    row_columns: [
+        "Batch",
+        "Total, s",
+        "Per request, s",
+        "Tokens/s",
+        "Tokens",
+        "Steady tokens/s",
+        "TTFT p50, s",
+        "TTFT p95, s",
+        "ITL p50, ms",
+        "ITL p95, ms",
+        "Parallel, mean",
+        "Parallel, peak",
+        "Samples",
+    ],
+    row_note_column: "Note",
+    copy_mark: |canonical| format!("= {canonical}"),
+    copy_note: |workers| {
+        format!(
+            "`=` the same work as the named workers×batch cell, which is measured in its place: \
+             {workers} workers cannot all be busy with a batch that small."
+        )
+    },
+    unmeasured: "not measured yet",
+    only_rejected: |samples| format!("no valid sample, {samples} rejected"),
+    row_best_batch: |batch| format!("**Best batch:** {batch}"),
+    row_best_rate: |rate| format!("**Highest token rate:** {rate} tokens/s"),
+    row_without_best: "No cell of this row has a valid sample yet.",
+    confidence: "How sure",
+    confidence_note: "Token rate of every measured cell over its repeats, tokens/s. The spread is the distance \
+                      between the quartiles, relative to the median.",
+    confidence_columns: [
+        "Workers",
+        "Batch",
+        "Samples",
+        "Rejected",
+        "Lowest",
+        "Lower quartile",
+        "Median",
+        "Upper quartile",
+        "Highest",
+        "Spread",
+    ],
+    fewest_repeats: |samples| format!("Fewest samples of a measured cell: {samples}."),
+    few_repeats: "With fewer than three repeats the order of cells that lie close together is open.",
+    typical_spread: |percent| format!("Typical spread of a cell: {percent}."),
+    ties: |cells| format!("Within 1 % of the best cell: {cells}."),
+    no_ties: "No other cell is within 1 % of the best.",
+    more_cells: |count| format!("and {count} more"),
+    parallelism: "Requested and observed parallelism",
+    parallelism_note: "The highest medians within each row. Possible is what the row can have in flight: its workers, \
+                       or its largest batch where that is smaller.",
+    slots_known: |slots| format!("The server says that it works on {} at once.", counted(slots, "request", "requests")),
+    slots_unknown: "The server does not say how many requests it works on at once.",
+    parallelism_columns: ["Workers", "Possible", "Observed mean", "Observed peak", "Note"],
+    queueing: "*queueing*: more workers than slots",
+    fewer_than_asked: "*fewer* at once than asked",
+    more_than_asked: "*more* at once than asked",
+    failures: "Errors and rejected samples",
+    failure_columns: ["Class", "Requests", "Share", "Meaning"],
+    no_failures: |requests| {
+        if requests == 0 { "No request was sent.".to_owned() } else { format!("None of {requests} requests failed.") }
+    },
+    failure_meaning: english_failure,
+    short_outputs: |answers| format!("{} before the asked length.", counted(answers, "answer ended", "answers ended")),
+    rejections: "Rejected samples",
+    rejection_columns: ["Reason", "Samples", "Meaning"],
+    no_rejections: "No sample was rejected.",
+    rejection_meaning: english_rejection,
+    outside_the_grid: |samples| {
+        let samples = counted(samples as u64, "sample belongs", "samples belong");
+        format!("{samples} to cells that the present grid lacks: left out of the figures above.")
+    },
+    environment: "Environment",
+    fact_columns: ["Fact", "Value"],
+    identity: "Identity",
+    load: "Load",
+    run: "Measurement",
+    no_facts: "Nothing is known.",
+    run_facts: RunFacts {
+        epoch: "epoch",
+        epoch_began: "epoch began",
+        period: "samples from – to",
+        cycles: "complete cycles",
+        samples: "samples, valid + rejected",
+        requests: "requests",
+        output_tokens: "output tokens",
+        token_source: "token counts from (samples)",
+        seed: "seed of the schedule",
+        url: "URL",
+    },
+    definitions: "Definitions",
+    definition_list: ENGLISH_DEFINITIONS,
+    charts: ChartWords {
+        batch_axis: "batch, requests",
+        workers_axis: "workers",
+        rate_unit: "tokens/s",
+        row_title: |workers| counted(workers, "worker", "workers"),
+        total_time: "Total time, s",
+        time_per_request: "Time per request, s",
+        token_rate: "Token rate, tokens/s",
+        token_sum: "Sum of tokens",
+        median_line: "line: median of the samples",
+        spread_band: "band: quartiles; whiskers: lowest and highest",
+        shared_point: "hollow point: measured at fewer workers, the same work",
+        best_of_row: |rate, batch| format!("best: {rate} at batch {batch}"),
+        no_figures: "no valid sample yet",
+        heat_map_title: "Token rate over workers and batch, tokens/s",
+        median_cells: "median of the samples",
+        shared_cells: "= one measurement for all rows of a block: the same work",
+        best_cell: "framed: the best cell",
+        best_of_each_row: "bold: the best of its row",
+        heat_map_alt: |best| {
+            let grid = "Heat map of the token rate over workers and batch";
+            best.map_or_else(
+                || format!("{grid}; no valid sample yet"),
+                |(cell, rate)| {
+                    let Cell { workers, batch } = cell;
+                    format!("{grid}; the best cell is workers {workers}, batch {batch} with {rate} tokens/s")
+                },
+            )
+        },
+        rows_title: "Token rate of all rows, tokens/s",
+        rows_note: "bold: the row of the best cell, which is ringed",
+        rows_alt: |rows| {
+            format!("Token rate over the batch size, one line for each of {}", counted(rows as u64, "row", "rows"))
+        },
+        row_label: |workers| counted(workers, "worker", "workers"),
+    },
+};
+
+const fn english_failure(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Dns => "the host's name did not resolve",
+        FailureKind::Connect => "no TCP connection",
+        FailureKind::Tls => "no TLS session",
+        FailureKind::TimeoutConnect => "no connection in time",
+        FailureKind::TimeoutFirstToken => "no first token in time",
+        FailureKind::TimeoutBetweenTokens => "too long between two tokens",
+        FailureKind::TimeoutTotal => "no whole answer in time",
+        FailureKind::Reset => "the connection broke in the middle of the answer",
+        FailureKind::Truncated => "the stream ended without its terminal marker",
+        FailureKind::RepetitionStop => "the stream ended after the same text many times in a row",
+        FailureKind::Protocol => "the answer is not what the protocol says",
+        FailureKind::TooLarge => "a line or the answer was beyond its bound",
+        FailureKind::Http3xx => "a redirect",
+        FailureKind::Http4xx => "the server refused the request",
+        FailureKind::RateLimited => "the server asked to slow down (429)",
+        FailureKind::Http5xx => "the server failed",
+        FailureKind::ServerError => "an error inside a stream that had begun well",
+        FailureKind::NotStarted => "given up before it was sent",
+        FailureKind::Cancelled => "cancelled",
+    }
+}
+
+const fn english_rejection(reason: InvalidReason) -> &'static str {
+    match reason {
+        InvalidReason::ClientLimited => "the measuring client was the limit",
+        InvalidReason::PrefixCache => "the server answered from a prefix cache",
+        InvalidReason::ModelLoad => "the server loaded the model meanwhile",
+        InvalidReason::FailedRequests => "too many of its requests failed",
+        InvalidReason::Cancelled => "dropped in the middle",
+    }
+}
+
+const ENGLISH_DEFINITIONS: &[(&str, &str)] = &[
+    ("Workers (W)", "the most requests of a batch that the client keeps in flight"),
+    ("Batch (B)", "the requests of one measurement; all are due at its start"),
+    ("Total time", "first send → last completion, seconds"),
+    ("Time per request", "total time / B"),
+    ("Tokens", "output tokens of all successful answers of the batch"),
+    ("Token rate", "tokens / total time"),
+    ("Steady rate", "the token rate while at least 90 % of min(W, B, slots) answers are being written"),
+    ("TTFT", "time to first token: send → first piece of the answer that bears text"),
+    ("TPOT", "time per output token: (last token − first token) / (tokens − 1)"),
+    ("ITL", "inter-token latency: the gaps between pieces that bear text, shared over their tokens"),
+    ("E2E", "send → end of the stream"),
+    (
+        "Observed parallelism, mean",
+        "time integral of the requests between their first and last token / the time in which there are any",
+    ),
+    ("Observed parallelism, peak", "the highest number of such requests that held for at least half a median ITL"),
+    (
+        "Cell figures",
+        "medians over the valid samples of the cell; p50 and p95 are the medians of each sample's quantile",
+    ),
+    ("Best batch", "the batch of the highest median token rate; of equal rates the smaller one"),
+];
