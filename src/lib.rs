@@ -8,3 +8,4 @@
 
 pub mod analysis;
 pub mod domain;
+pub mod sim;
