@@ -8,11 +8,13 @@
 
 pub mod answer;
 mod chance;
+pub mod http;
 pub mod model;
 mod prefix;
 pub mod profile;
 pub mod server;
 mod text;
 
+pub use http::SimApi;
 pub use profile::{Profile, SimOptions};
 pub use server::{GenerateSpec, SimServer};

@@ -350,7 +350,7 @@ impl Driver {
     fn end_step(&mut self) -> bool {
         let speed = self.shared.options.speed;
         let stalled = &mut self.stalled;
-        self.engine.end_step(|tag, output| {
+        let ended = self.engine.end_step(|tag, output| {
             let event = match output {
                 Output::Chunk { tokens, tally, finish } => SimEvent::Chunk(Chunk {
                     text: words(tag.text, tally.output_tokens - tokens, tokens),
@@ -364,7 +364,9 @@ impl Driver {
             };
             // A client that has gone is let go before the next step.
             let _ = tag.events.send(event);
-        })
+        });
+        self.publish();
+        ended
     }
 
     fn publish(&self) {

@@ -169,6 +169,7 @@ async fn a_slowdown_and_an_absence_take_effect_while_it_runs() {
     assert_eq!(broken.next().await, Some(SimEvent::Reset));
     assert_eq!(broken.next().await, None);
     assert_eq!(server.generate(&GenerateSpec::new("p", 1)).err(), Some(Refusal::Away));
+    tokio::time::sleep(Duration::from_millis(10)).await;
     server.set_away(false);
     server.set_slowdown(1.0);
     assert_eq!(run_batch(&server, 1, &[10]).await, Duration::from_millis(30));
