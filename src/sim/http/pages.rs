@@ -70,13 +70,13 @@ async fn version(State(desk): State<Desk>) -> Response {
     super::json(&json!({ "version": desk.server.card().version }))
 }
 
-fn models(model: Value) -> Response {
+fn models(model: &Value) -> Response {
     super::json(&json!({ "object": "list", "data": [model] }))
 }
 
 async fn llama_cpp_models(State(desk): State<Desk>) -> Response {
     let card = desk.server.card();
-    models(json!({
+    models(&json!({
         "id": card.name, "object": "model", "created": 1, "owned_by": "llamacpp",
         "meta": {
             "vocab_type": 1, "n_vocab": 262_144, "n_ctx_train": card.context_per_slot, "n_embd": 2_560,
@@ -87,14 +87,14 @@ async fn llama_cpp_models(State(desk): State<Desk>) -> Response {
 
 async fn vllm_models(State(desk): State<Desk>) -> Response {
     let card = desk.server.card();
-    models(json!({
+    models(&json!({
         "id": card.name, "object": "model", "created": 1, "owned_by": "vllm", "root": card.name, "parent": null,
         "max_model_len": card.context_per_slot,
     }))
 }
 
 async fn openai_models(State(desk): State<Desk>) -> Response {
-    models(json!({ "id": desk.server.card().name, "object": "model", "created": 1, "owned_by": "simulated" }))
+    models(&json!({ "id": desk.server.card().name, "object": "model", "created": 1, "owned_by": "simulated" }))
 }
 
 /// One family of Prometheus' text format.
