@@ -309,7 +309,7 @@ impl Driver {
             if deadline > Instant::now() {
                 tokio::select! {
                     () = sleep_until(deadline) => {}
-                    // The step goes on, for nobody.
+                    // Its clients are let go at once; the step itself goes on to its end.
                     () = self.shared.went_away.notified() => continue,
                 }
             } else {

@@ -2,6 +2,8 @@
 //!
 //! tokio's timers tick in milliseconds and round up, so the totals here are whole ones.
 
+use std::collections::VecDeque;
+
 use super::super::model::predict_total;
 use super::super::profile::Profile;
 use super::*;
@@ -30,13 +32,13 @@ async fn finish(mut answer: Answer) -> Option<Chunk> {
 /// A batch through at most `workers` requests in flight, as a client limits them.
 async fn run_batch(server: &SimServer, workers: usize, lengths: &[u32]) -> Duration {
     let start = Instant::now();
-    let queue = Arc::new(Mutex::new(lengths.to_vec().into_iter()));
+    let queue = Arc::new(Mutex::new(VecDeque::from(lengths.to_vec())));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..workers {
         let (server, queue) = (server.clone(), queue.clone());
         tasks.spawn(async move {
             loop {
-                let Some(tokens) = queue.lock().expect("no panic").next() else { return };
+                let Some(tokens) = queue.lock().expect("no panic").pop_front() else { return };
                 let answer = server.generate(&GenerateSpec::new("a prompt", tokens)).expect("taken");
                 let last = finish(answer).await.expect("a whole answer");
                 assert_eq!(last.tally.output_tokens, tokens);
