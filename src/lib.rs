@@ -13,5 +13,6 @@ pub mod config;
 pub mod domain;
 pub mod metrics;
 pub mod report;
+pub mod sim;
 pub mod soak;
 pub mod store;
