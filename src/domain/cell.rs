@@ -99,6 +99,10 @@ impl Grid {
         self.workers.iter().flat_map(|&workers| self.batch.iter().map(move |&batch| Cell { workers, batch }))
     }
 
+    pub fn shares_equivalent_cells(&self) -> bool {
+        self.share_equivalent_cells
+    }
+
     pub fn contains(&self, cell: Cell) -> bool {
         self.workers.contains(&cell.workers) && self.batch.contains(&cell.batch)
     }

@@ -33,6 +33,7 @@ pub(super) fn named(grid: Grid, target: &str, model: &str) -> ReportInput {
         kind: ServerKind::Ollama,
         version: Some("0.12.9".to_owned()),
         model: model.to_owned(),
+        model_file: None,
         model_digest: Some("a2af6cc3eb7f".to_owned()),
         quantization: Some("Q8_0".to_owned()),
         slots: Some(SLOTS),

@@ -258,7 +258,7 @@ impl<B: Backend> TargetRunner<B> {
         let cells = u32::try_from(self.progress.pending.len()).unwrap_or(u32::MAX);
         let at = self.bus.now();
         let target = self.progress.id.clone();
-        self.history.start_cycle(CycleStart { target, epoch: epoch.id, number, cells, seed, at }).await;
+        self.history.start_cycle(CycleStart { target, epoch: epoch.id, number, grid, seed, at }).await;
         let due_at = self.progress.last_cycle_took.map(|took| later(at, took));
         self.publish(Happening::CycleStarted { cycle: number, cells, due_at }).await;
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::FILE_NAME;
 use super::rows;
 use super::schema::{StoreError, open_to_read};
-use crate::domain::{Epoch, EpochId, Facts, Sample, TargetId};
+use crate::domain::{Epoch, EpochId, Facts, Grid, Sample, TargetId};
 
 /// A connection that only reads.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct EpochSummary {
     pub last_cycle: u64,
     /// The seed of that cycle's order.
     pub seed: Option<u64>,
+    /// The grid of that cycle.
+    pub grid: Option<Grid>,
 }
 
 impl Reader {
@@ -74,13 +76,22 @@ impl Reader {
         let complete_cycles =
             self.count("SELECT COUNT(*) FROM cycle WHERE epoch_id = ?1 AND completed_at IS NOT NULL", epoch.id.0)?;
         let last_cycle = self.count("SELECT COALESCE(MAX(number), 0) FROM cycle WHERE target_id = ?1", target_id)?;
-        let seed = self
+        let newest_cycle = self
             .connection
-            .prepare_cached("SELECT seed FROM cycle WHERE target_id = ?1 ORDER BY number DESC LIMIT 1")?
-            .query_row([target_id], |row| row.get::<_, i64>(0))
-            .optional()?
-            .map(i64::cast_unsigned);
-        Ok(Some(EpochSummary { target: TargetId::new(name, &model), url, epoch, complete_cycles, last_cycle, seed }))
+            .prepare_cached("SELECT seed, grid FROM cycle WHERE target_id = ?1 ORDER BY number DESC LIMIT 1")?
+            .query_row([target_id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+            .optional()?;
+        let seed = newest_cycle.as_ref().map(|(seed, _)| seed.cast_unsigned());
+        let grid = newest_cycle.map(|(_, grid)| rows::parse_grid(&grid)).transpose()?;
+        Ok(Some(EpochSummary {
+            target: TargetId::new(name, &model),
+            url,
+            epoch,
+            complete_cycles,
+            last_cycle,
+            seed,
+            grid,
+        }))
     }
 
     fn count(&self, sql: &str, id: i64) -> Result<u64, StoreError> {

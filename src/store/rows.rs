@@ -8,7 +8,9 @@ use rusqlite::Row;
 use rusqlite::types::Value;
 
 use super::schema::StoreError;
-use crate::domain::{Cell, EpochId, FailureKind, InvalidReason, Measurement, Quantiles, Sample, TargetId, TokenSource};
+use crate::domain::{
+    Cell, EpochId, FailureKind, Grid, InvalidReason, Measurement, Quantiles, Sample, TargetId, TokenSource,
+};
 
 /// The columns of `sample` after `target_id`, in the order of [`values`] and [`sample`].
 const COLUMNS: &[&str] = &[
@@ -64,6 +66,30 @@ pub(super) fn insert() -> String {
 /// `SELECT` of all columns, for [`sample`].
 pub(super) fn select() -> String {
     format!("SELECT {} FROM sample", COLUMNS.join(", "))
+}
+
+/// A grid as the history writes it.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct GridText {
+    workers: Vec<u32>,
+    batch: Vec<u32>,
+    share_equivalent_cells: bool,
+}
+
+pub(super) fn grid_text(grid: &Grid) -> String {
+    let text = GridText {
+        workers: grid.workers().to_vec(),
+        batch: grid.batch().to_vec(),
+        share_equivalent_cells: grid.shares_equivalent_cells(),
+    };
+    // Lists of numbers always have a JSON form.
+    serde_json::to_string(&text).unwrap_or_default()
+}
+
+pub(super) fn parse_grid(text: &str) -> Result<Grid, StoreError> {
+    let fault = || StoreError::Value { what: "grid", text: text.to_owned() };
+    let grid: GridText = serde_json::from_str(text).map_err(|_| fault())?;
+    Grid::new(&grid.workers, &grid.batch, grid.share_equivalent_cells).map_err(|_| fault())
 }
 
 /// A time as the history writes it: UTC, RFC 3339, milliseconds.

@@ -17,7 +17,7 @@ use super::latency;
 use super::reader::Reader;
 use super::rows;
 use super::schema::{Lock, StoreError, open_to_write};
-use crate::domain::{Epoch, EpochId, Event, Facts, Happening, Latencies, Sample, TargetId};
+use crate::domain::{Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, Sample, TargetId};
 
 /// Commands that may wait; a sample is one of them.
 const QUEUE: usize = 1024;
@@ -52,7 +52,7 @@ pub struct CycleStart {
     pub target: TargetId,
     pub epoch: EpochId,
     pub number: u64,
-    pub cells: u32,
+    pub grid: Arc<Grid>,
     pub seed: u64,
     pub at: Timestamp,
 }
@@ -228,12 +228,12 @@ impl Scribe {
     fn start_cycle(&mut self, cycle: &CycleStart) -> Result<(), StoreError> {
         let Some(target_id) = self.known_target(&cycle.target)? else { return Ok(()) };
         self.history.connection().execute(
-            "INSERT OR REPLACE INTO cycle (target_id, number, epoch_id, cells, seed, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR REPLACE INTO cycle (target_id, number, epoch_id, grid, seed, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
                 target_id,
                 i64::try_from(cycle.number).unwrap_or(i64::MAX),
                 cycle.epoch.0,
-                cycle.cells,
+                rows::grid_text(&cycle.grid),
                 cycle.seed.cast_signed(),
                 rows::time(cycle.at)
             ],

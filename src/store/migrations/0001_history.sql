@@ -23,7 +23,8 @@ CREATE TABLE cycle (
     target_id    INTEGER NOT NULL REFERENCES target (id),
     number       INTEGER NOT NULL,
     epoch_id     INTEGER NOT NULL REFERENCES epoch (id),
-    cells        INTEGER NOT NULL,
+    -- The axes and whether equivalent cells are shared, a JSON object.
+    grid         TEXT NOT NULL,
     seed         INTEGER NOT NULL,
     started_at   TEXT NOT NULL,
     -- NULL: not complete.
