@@ -202,9 +202,9 @@ pub struct SimArgs {
     /// Spread of step times, as a ratio
     #[arg(long, value_name = "RATIO", default_value = "0.01", value_parser = within(0.0..=1.0))]
     pub noise: f64,
-    /// Seed of all that is random [default: drawn]
-    #[arg(long, value_name = "NUMBER")]
-    pub seed: Option<u64>,
+    /// Seed of all that is random
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
     /// Answer as no real server does: no contention, equal lengths, one token a chunk
     #[arg(long)]
     pub ideal: bool,
@@ -229,6 +229,7 @@ pub enum SimApi {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SimProfile {
     Reference,
+    Tiny,
 }
 
 /// A parser of numbers within bounds; clap has one for whole numbers only.
@@ -383,13 +384,13 @@ mod tests {
             speed: 1.0,
             slots: 50,
             noise: 0.01,
-            seed: None,
+            seed: 1,
             ideal: false,
             fault_http_500: 0.0,
             fault_truncate: 0.0,
         };
         check("sim", &Command::Sim(defaults.clone()));
-        let faulty = SimArgs { fault_http_500: 0.5, seed: Some(7), ideal: true, api: SimApi::OpenAi, ..defaults };
+        let faulty = SimArgs { fault_http_500: 0.5, seed: 7, ideal: true, api: SimApi::OpenAi, ..defaults };
         check("sim --fault.http-500=0.5 --seed 7 --ideal --api openai", &Command::Sim(faulty));
     }
 

@@ -38,3 +38,12 @@ pub struct Config {
     pub schedule: SchedulePlan,
     pub report: ReportPlan,
 }
+
+/// The folder of the reports within the storage folder.
+pub const REPORTS: &str = "reports";
+
+impl Config {
+    pub fn reports_folder(&self) -> PathBuf {
+        self.storage_path.join(REPORTS)
+    }
+}

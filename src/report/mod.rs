@@ -1,7 +1,7 @@
 //! The report: what the running epoch of one target has shown, as Markdown with SVG charts.
 //!
 //! [`render`] is a pure function: the same input gives the same bytes. It reads no clock
-//! and no history; who calls it does. Files of this folder use each other: `figures` turns
+//! and no history; only [`ReportInput::from_history`] does. Files of this folder use each other: `figures` turns
 //! samples into what is shown, `words` holds every phrase, `section` writes the Markdown,
 //! `chart` draws, `page` and `snapshot` carry the result to browsers and to the disk.
 
@@ -13,6 +13,7 @@ mod chart;
 mod figures;
 #[cfg(test)]
 mod fixture;
+mod history;
 mod markdown;
 mod number;
 mod page;

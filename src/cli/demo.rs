@@ -1,0 +1,69 @@
+//! `llmsoak demo`: the whole product with nothing else installed.
+//!
+//! A simulated server on a real socket, and the daemon as it is, with its real history.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::args::DemoArgs;
+use super::run::{bind, deaf};
+use super::session::{Session, service_runtime};
+use super::signals;
+use crate::config;
+use crate::domain::Grid;
+use crate::domain::plan::GridPlan;
+use crate::metrics::LogCounter;
+use crate::sim::{Profile, SimApi, SimOptions, SimServer, http};
+
+/// Fast enough for several cycles of the legacy grid in two minutes.
+const SPEED: f64 = 20.0;
+const OUTPUT_TOKENS: u32 = 64;
+const SLOTS: u32 = 24;
+const REPORT_EVERY: Duration = Duration::from_secs(30);
+
+pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
+    let storage = args.storage_path.clone().unwrap_or_else(temporary_folder);
+    service_runtime()?.block_on(async {
+        let listeners = bind(&args.web.listen_addresses).await?;
+        let stop = CancellationToken::new();
+        signals::watch(stop.clone(), 0)?;
+        let socket = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let url = format!("http://{}", socket.local_addr()?);
+        let server = SimServer::start(simulated());
+        tokio::spawn(http::serve(socket, server, SimApi::LlamaCpp, stop.clone().cancelled_owned()));
+
+        let mut config = config::without_file(&url, None)?;
+        config.storage_path = storage;
+        config.report.every = REPORT_EVERY;
+        config.schedule.pause_between_samples = Duration::ZERO;
+        for target in &mut config.targets {
+            target.name = "demo".to_owned();
+            target.grid = GridPlan::Fixed(Grid::legacy(true));
+            target.request.output_tokens = OUTPUT_TOKENS;
+        }
+        for listener in &listeners {
+            let address = listener.local_addr()?;
+            eprintln!(
+                "llmsoak demo: a simulated server is being soaked; see http://{address}/ and http://{address}/metrics"
+            );
+        }
+        eprintln!("llmsoak demo: data in {}", config.storage_path.display());
+        let session = Session { config, listeners, cycles: None, scheduled_reports: true, log, stop };
+        session.run(deaf).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// One token a chunk, so that inter-token latency can be shown; otherwise as unkind as it is.
+fn simulated() -> SimOptions {
+    let profile = Profile { tokens_per_chunk: 1..=1, ..Profile::reference() };
+    SimOptions { profile, slots: SLOTS, speed: SPEED, ..SimOptions::default() }
+}
+
+fn temporary_folder() -> PathBuf {
+    std::env::temp_dir().join(format!("llmsoak-demo-{}", std::process::id()))
+}

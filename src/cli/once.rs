@@ -1,0 +1,103 @@
+//! `llmsoak once`: a few cycles, the report, the totals.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::args::OnceArgs;
+use super::print;
+use super::reporting::Reports;
+use super::run::configured;
+use super::session::{Listener, Session, service_runtime};
+use super::signals;
+use crate::domain::Happening;
+use crate::metrics::{LogCounter, ReportCounter};
+use crate::soak::WallClock;
+
+/// No valid sample.
+const NOTHING_MEASURED: u8 = 2;
+const INTERRUPTED: u8 = 3;
+
+/// What was sent and what came back, warm-ups included.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    requests: u64,
+    failed_requests: u64,
+    prompt_tokens: u64,
+    cached_prompt_tokens: u64,
+    output_tokens: u64,
+    samples: u64,
+    valid_samples: u64,
+}
+
+pub(super) fn run(args: &OnceArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
+    let config = configured(&args.source, &args.storage)?;
+    let stop = CancellationToken::new();
+    let totals = Arc::new(Mutex::new(Totals::default()));
+    let reports = Reports::new(&config, WallClock::System, ReportCounter::default());
+    let interrupted = service_runtime()?.block_on(async {
+        signals::watch(stop.clone(), INTERRUPTED.into())?;
+        let cycles = Some(args.cycles.into());
+        // A token of its own: the session cancels the one that it is given when it is done.
+        let running = stop.child_token();
+        let session = Session { config, listeners: Vec::new(), cycles, scheduled_reports: false, log, stop: running };
+        let counted = totals.clone();
+        session.run(|events| count(events, counted)).await?;
+        anyhow::Ok(stop.is_cancelled())
+    })?;
+    let totals = *totals.lock().unwrap_or_else(PoisonError::into_inner);
+    print(summary(&totals));
+    for written in reports.write_all() {
+        print(format!("report: {}\n", written?.join("report.md").display()));
+    }
+    let code = if interrupted {
+        INTERRUPTED
+    } else if totals.valid_samples == 0 {
+        NOTHING_MEASURED
+    } else {
+        0
+    };
+    Ok(ExitCode::from(code))
+}
+
+async fn count(mut events: Listener, totals: Arc<Mutex<Totals>>) {
+    while let Some(event) = events.recv().await {
+        let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
+        match &event.happening {
+            Happening::RequestEnded(end) => {
+                totals.requests += 1;
+                if end.failure.is_some() {
+                    totals.failed_requests += 1;
+                } else {
+                    totals.output_tokens += end.tokens.output;
+                    totals.prompt_tokens += end.tokens.prompt.unwrap_or(0);
+                    totals.cached_prompt_tokens += end.tokens.cached_prompt.unwrap_or(0);
+                }
+            }
+            Happening::SampleEnded { sample, .. } => {
+                totals.samples += 1;
+                totals.valid_samples += u64::from(sample.is_valid());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn summary(totals: &Totals) -> String {
+    let Totals {
+        requests,
+        failed_requests,
+        prompt_tokens,
+        cached_prompt_tokens,
+        output_tokens,
+        samples,
+        valid_samples,
+    } = totals;
+    format!(
+        "samples: {samples}, {valid_samples} valid\n\
+         requests, warm-ups included: {requests}, {failed_requests} failed\n\
+         output tokens, warm-ups included: {output_tokens}\n\
+         prompt tokens, warm-ups included: {prompt_tokens}, {cached_prompt_tokens} from a cache\n"
+    )
+}

@@ -1,0 +1,132 @@
+//! Writing reports: on schedule, at the end of a run, or now.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::args::ReportArgs;
+use super::print;
+use super::session::Listener;
+use crate::config::{self, Config};
+use crate::domain::plan::ReportPlan;
+use crate::domain::{Happening, TargetId};
+use crate::metrics::ReportCounter;
+use crate::report::{ReportInput, render, snapshot};
+use crate::soak::WallClock;
+use crate::store::Reader;
+
+/// Writes the reports of a configuration's targets.
+#[derive(Clone, Debug)]
+pub(super) struct Reports {
+    storage: PathBuf,
+    folder: PathBuf,
+    keep: usize,
+    targets: Vec<String>,
+    clock: WallClock,
+    counter: ReportCounter,
+}
+
+impl Reports {
+    pub(super) fn new(config: &Config, clock: WallClock, counter: ReportCounter) -> Self {
+        Self {
+            storage: config.storage_path.clone(),
+            folder: config.reports_folder(),
+            keep: config.report.keep,
+            targets: config.targets.iter().map(|target| target.name.clone()).collect(),
+            clock,
+            counter,
+        }
+    }
+
+    /// Writes every `every`, and once early: when a target's first cycle is complete.
+    pub(super) async fn write_on_schedule(self, mut events: Listener, every: Duration, stop: CancellationToken) {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        let mut has_one: BTreeSet<TargetId> = BTreeSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => self.clone().write_in_background().await,
+                event = events.recv() => match event {
+                    None => return,
+                    Some(event) => {
+                        let is_complete = matches!(event.happening, Happening::CycleEnded { .. });
+                        if is_complete && has_one.insert(event.target.clone()) {
+                            self.clone().write_in_background().await;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    async fn write_in_background(self) {
+        let written = tokio::task::spawn_blocking(move || {
+            for written in self.write_all() {
+                match written {
+                    Ok(path) => tracing::info!(path = %path.display(), "report written"),
+                    Err(error) => tracing::error!(error = format!("{error:#}"), "report not written"),
+                }
+            }
+        });
+        if let Err(error) = written.await {
+            tracing::error!(%error, "the report writer failed");
+        }
+    }
+
+    /// Writes a report of each target that has a history, and returns their folders.
+    pub(super) fn write_all(&self) -> Vec<anyhow::Result<PathBuf>> {
+        self.targets.iter().filter_map(|name| self.write(name).transpose()).collect()
+    }
+
+    /// `None`: the target was never measured.
+    fn write(&self, name: &str) -> anyhow::Result<Option<PathBuf>> {
+        let now = self.clock.now();
+        let history = Reader::open(&self.storage)?;
+        let Some(input) = ReportInput::from_history(&history, name, None, now)? else { return Ok(None) };
+        let target = input.target.clone();
+        let written = render(&input).map_err(anyhow::Error::from).and_then(|report| {
+            let folder = snapshot::write(&self.folder, &report, name, now, self.keep);
+            folder.with_context(|| format!("the report of target {name}"))
+        });
+        match &written {
+            Ok(_) => self.counter.note_written(&target, now),
+            Err(_) => self.counter.note_failed(&target),
+        }
+        written.map(Some)
+    }
+}
+
+/// `llmsoak report`: of what the history holds, now.
+pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let (storage, keep) = match &args.storage.path {
+        // The history alone is enough.
+        Some(path) => (path.clone(), ReportPlan::default().keep),
+        None => {
+            let config = config::from_file(&args.config.file)?;
+            (config.storage_path, config.report.keep)
+        }
+    };
+    let known: BTreeSet<String> =
+        Reader::open(&storage)?.targets()?.into_iter().map(|target| target.name.to_string()).collect();
+    let targets: Vec<String> = match &args.target {
+        Some(name) if !known.contains(name) => {
+            let names: Vec<&str> = known.iter().map(String::as_str).collect();
+            anyhow::bail!("--target: the history has no target {name}\n  hint: it has {}", names.join(", "));
+        }
+        Some(name) => vec![name.clone()],
+        None => known.into_iter().collect(),
+    };
+    let folder = args.output.clone().unwrap_or_else(|| Path::new(&storage).join(config::REPORTS));
+    let (clock, counter) = (WallClock::System, ReportCounter::default());
+    for written in (Reports { storage, folder, keep, targets, clock, counter }).write_all() {
+        print(format!("{}\n", written?.join("report.md").display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,65 @@
+//! `llmsoak run`: the daemon.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{ListenAddress, RunArgs, Source, SourceArgs, StorageArgs};
+use super::session::{Session, service_runtime};
+use super::signals;
+use crate::config::{self, Config};
+use crate::metrics::LogCounter;
+
+pub(super) fn run(args: &RunArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
+    let config = configured(&args.source, &args.storage)?;
+    service_runtime()?.block_on(async {
+        let listeners = bind(&args.web.listen_addresses).await?;
+        let stop = CancellationToken::new();
+        signals::watch(stop.clone(), 0)?;
+        let session = Session { config, listeners, cycles: None, scheduled_reports: true, log, stop };
+        session.run(deaf).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// A listener with no interest.
+pub(super) async fn deaf(_: super::session::Listener) {}
+
+/// The configuration that the flags name, with what they override.
+pub(super) fn configured(source: &SourceArgs, storage: &StorageArgs) -> anyhow::Result<Config> {
+    let mut config = match source.source() {
+        Source::File(path) => config::from_file(path)?,
+        Source::Target { url, model } => config::without_file(url, model)?,
+    };
+    if let Some(path) = &storage.path {
+        config.storage_path = Path::new(path).to_owned();
+    }
+    Ok(config)
+}
+
+/// Binds every address; the first that cannot be is an error.
+pub(super) async fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = bind_one(address).await;
+        let hint = "hint: another process may be using it; choose one with --web.listen-address";
+        let listener = listener.with_context(|| format!("cannot listen on {address}\n  {hint}"))?;
+        tracing::info!(address = %listener.local_addr()?, "listening");
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+async fn bind_one(address: &ListenAddress) -> std::io::Result<TcpListener> {
+    let mut last = std::io::ErrorKind::AddrNotAvailable.into();
+    for candidate in address.candidates() {
+        match TcpListener::bind(candidate).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
