@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Report;
 use super::section::CHART_FOLDER;
+use super::{Chart, Report};
 
 /// The file that makes a folder a report.
 const MARKDOWN_FILE: &str = "report.md";
@@ -67,6 +67,69 @@ pub fn write(
     Ok(folder)
 }
 
+/// The newest report of a target, `None` before the first.
+///
+/// The link is followed here and not again, so that all that is read afterwards is of one
+/// report, whatever is written meanwhile.
+pub fn latest(dir: &Path, target_name: &str) -> Result<Option<Stored>, SnapshotError> {
+    let target = dir.join(folder_name(target_name));
+    let link = target.join(LATEST);
+    let name = match fs::read_link(&link) {
+        Ok(name) => name,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("follow the link", &link)(error)),
+    };
+    // A link that leads elsewhere is not of this module's making.
+    let name = name.to_str().and_then(Name::parse);
+    Ok(name.map(|name| Stored { folder: target.join(name.to_string()), name }))
+}
+
+/// A report on the disk.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    folder: PathBuf,
+    name: Name,
+}
+
+impl Stored {
+    /// When it was generated, to the second.
+    pub fn generated_at(&self) -> Timestamp {
+        self.name.time()
+    }
+
+    pub fn markdown(&self) -> Result<String, SnapshotError> {
+        read(&self.folder.join(MARKDOWN_FILE))
+    }
+
+    /// The picture of that name. The name is looked for among those that there are and never
+    /// followed as a path.
+    pub fn chart(&self, file_name: &str) -> Result<Option<String>, SnapshotError> {
+        let charts = self.folder.join(CHART_FOLDER);
+        let known = self.chart_names()?.into_iter().find(|known| known == file_name);
+        known.map(|name| read(&charts.join(name))).transpose()
+    }
+
+    /// All of it.
+    pub fn report(&self) -> Result<Report, SnapshotError> {
+        let charts = self.folder.join(CHART_FOLDER);
+        let chart = |file_name: String| Ok(Chart { svg: read(&charts.join(&file_name))?, file_name });
+        let charts = self.chart_names()?.into_iter().map(chart).collect::<Result<_, _>>()?;
+        Ok(Report { markdown: self.markdown()?, charts })
+    }
+
+    fn chart_names(&self) -> Result<Vec<String>, SnapshotError> {
+        let charts = self.folder.join(CHART_FOLDER);
+        let is_picture = |name: &String| {
+            name.ends_with(".svg") && fs::symlink_metadata(charts.join(name)).is_ok_and(|there| there.is_file())
+        };
+        Ok(names(&charts)?.into_iter().filter(is_picture).collect())
+    }
+}
+
+fn read(path: &Path) -> Result<String, SnapshotError> {
+    fs::read_to_string(path).map_err(failed("read", path))
+}
+
 /// The folder's name for a target: its own where that is safe, else made safe and kept
 /// apart from others by a checksum.
 fn folder_name(target: &str) -> String {
@@ -106,6 +169,10 @@ impl Name {
         // Only what would be written that way: no sign, no leading zero.
         (name.to_string() == text).then_some(name)
     }
+
+    fn time(self) -> Timestamp {
+        Timestamp::from_second(self.second).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
 }
 
 fn parse_time(text: &str) -> Option<Timestamp> {
@@ -115,8 +182,7 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 
 impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let time = Timestamp::from_second(self.second).unwrap_or(Timestamp::UNIX_EPOCH);
-        write!(f, "{}", time.strftime(Self::FORMAT))?;
+        write!(f, "{}", self.time().strftime(Self::FORMAT))?;
         if self.number > 1 { write!(f, "-{}", self.number) } else { Ok(()) }
     }
 }
@@ -220,7 +286,6 @@ fn names(folder: &Path) -> Result<Vec<String>, SnapshotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Chart;
 
     fn report(markdown: &str) -> Report {
         let chart = Chart { file_name: "rows.svg".to_owned(), svg: "<svg></svg>".to_owned() };
@@ -254,6 +319,43 @@ mod tests {
         write_at(dir.path(), 1, 3);
         assert_eq!(fs::read_link(dir.path().join("box/latest")).expect("is a link"), Path::new("20261124T170103Z"));
         check(dir.path(), &["20261124T170102Z", "20261124T170103Z", "latest"]);
+    }
+
+    #[test]
+    fn the_newest_report_is_read_back_as_it_was_written() {
+        let dir = tempfile::tempdir().expect("has a place");
+        assert!(latest(dir.path(), "box").expect("can be asked").is_none());
+        write_at(dir.path(), 0, 3);
+        let first = latest(dir.path(), "box").expect("can be asked").expect("is there");
+        write(dir.path(), &report("# Second"), "box", at(1), 3).expect("can be written");
+        let second = latest(dir.path(), "box").expect("can be asked").expect("is there");
+        // Who holds the first goes on reading it.
+        assert_eq!(first.report().expect("can be read"), report("# Report"));
+        assert_eq!(second.report().expect("can be read"), report("# Second"));
+        assert_eq!(second.generated_at(), at(1));
+    }
+
+    #[test]
+    fn a_chart_is_found_by_its_name_alone() {
+        let dir = tempfile::tempdir().expect("has a place");
+        let folder = write_at(dir.path(), 0, 3);
+        symlink("/etc/hostname", folder.join("charts/link.svg")).expect("can be linked");
+        let stored = latest(dir.path(), "box").expect("can be asked").expect("is there");
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(stored.chart(name).expect("can be asked").as_deref(), expected, "{name}");
+        };
+        check("rows.svg", Some("<svg></svg>"));
+        for name in ["", ".", "..", "../report.md", "./rows.svg", "/etc/hostname", "link.svg", "gone.svg"] {
+            check(name, None);
+        }
+    }
+
+    #[test]
+    fn a_link_that_leads_elsewhere_is_not_followed() {
+        let dir = tempfile::tempdir().expect("has a place");
+        fs::create_dir_all(dir.path().join("box")).expect("can be made");
+        symlink("/etc", dir.path().join("box/latest")).expect("can be linked");
+        assert!(latest(dir.path(), "box").expect("can be asked").is_none());
     }
 
     #[test]

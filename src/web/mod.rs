@@ -1,0 +1,47 @@
+//! What browsers and scrapers see: the status page, `/metrics`, the reports, the health.
+//!
+//! Pages read the board and the reports on the disk and never ask the engine: nothing that a
+//! visitor does can delay a measurement. Beside the floors below, this folder uses `metrics`
+//! and `report` of its own floor. Nothing here changes anything: all routes are for reading.
+
+mod health;
+mod html;
+mod report;
+mod server;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::metrics::Metrics;
+use crate::soak::{Board, WallClock};
+
+pub use server::{router, serve};
+
+/// All that the pages are made of.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub board: Board,
+    pub metrics: Arc<Metrics>,
+    /// The folder with one folder of reports a target.
+    pub reports: PathBuf,
+    pub clock: WallClock,
+    pub readiness: Readiness,
+}
+
+/// Whether the history was restored. Cheap to clone; all clones say the same.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    pub fn set_ready(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,119 @@
+//! The routes, what holds for all of them, and serving until told to stop.
+
+use std::fmt;
+use std::future::{Future, IntoFuture as _};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+
+use super::{App, health, report, status};
+use crate::metrics::CONTENT_TYPE as METRICS_TYPE;
+
+/// How long answers under way may hold the stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What every answer forbids a browser that takes it for a page: all but its own style.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What the handlers know.
+pub(super) type Desk = State<Arc<App>>;
+
+/// All routes.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(status::answer))
+        .route("/metrics", get(metrics))
+        .merge(report::routes())
+        .route("/-/healthy", get(health::healthy))
+        .route("/-/ready", get(health::ready))
+        .fallback(async || (StatusCode::NOT_FOUND, "there is no such page\n"))
+        .layer(map_response(async |response: Response| guarded(response)))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .with_state(Arc::new(app))
+}
+
+/// Serves until `stop`, then lets answers under way end, but for no longer than two seconds:
+/// a client that does not read must not hold the stop. Its connection ends with the runtime.
+pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
+    let stopping = CancellationToken::new();
+    let server = axum::serve(listener, router).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let mut serving = pin!(server.into_future());
+    tokio::select! {
+        ended = &mut serving => return ended,
+        () = stop => stopping.cancel(),
+    }
+    timeout(DRAIN, serving).await.unwrap_or_else(|_| {
+        tracing::warn!(seconds = DRAIN.as_secs(), "connections were still open at the stop");
+        Ok(())
+    })
+}
+
+/// Adds the headers that an answer does not bring itself.
+fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn metrics(State(app): Desk) -> Result<Response, Fault> {
+    let page = aside(move || app.metrics.render()).await?;
+    Ok(([(CONTENT_TYPE, METRICS_TYPE)], page).into_response())
+}
+
+/// An HTML page that may run the one script which bears `nonce` and ask this server again.
+pub(super) fn live_page(page: String, nonce: &str) -> Result<Response, Fault> {
+    let policy = format!("{POLICY}; script-src 'nonce-{nonce}'; connect-src 'self'");
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).map_err(Fault::new)?);
+    Ok((headers, axum::response::Html(page)).into_response())
+}
+
+/// Runs what computes long or reads from the disk apart from the threads that answer.
+pub(super) async fn aside<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Fault>
+where
+    T: Send + 'static,
+    E: fmt::Display + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.map_err(Fault::new)?.map_err(Fault::new)
+}
+
+/// This program's fault: logged, and told to the visitor.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Fault(String);
+
+impl Fault {
+    pub(super) fn new(cause: impl fmt::Display) -> Self {
+        Self(cause.to_string())
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        tracing::error!(error = self.0, "a page could not be made");
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", self.0)).into_response()
+    }
+}
