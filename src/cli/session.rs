@@ -4,7 +4,6 @@
 //! What measures has a runtime of its own; this one's tasks may be as busy as they like.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -72,12 +71,15 @@ impl Session {
             storage: history.status(),
         };
         let metrics = Arc::new(Metrics::new(board.clone(), sources).context("cannot register the metrics")?);
+        // The board was restored above, before anything could ask.
+        let readiness = web::Readiness::default();
+        readiness.set_ready();
         let app = web::App {
             board: board.clone(),
             metrics: metrics.clone(),
             reports: self.config.reports_folder(),
             clock,
-            ready: Arc::new(AtomicBool::new(true)),
+            readiness,
         };
         let mut tasks = JoinSet::new();
         for listener in self.listeners {
@@ -99,13 +101,14 @@ impl Session {
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_MEASURING_THREADS);
         let limits = Limits { cycles: self.cycles, cores };
         let schedule = self.config.schedule.clone();
-        let soak = Soak { targets, schedule, bus, history: history.clone(), lag, limits };
+        let soak = Soak { targets, schedule, bus, history: history.clone(), lag: lag.clone(), limits };
         let measuring = Builder::new_multi_thread()
             .worker_threads(cores)
             .thread_name("measure")
             .enable_all()
             .build()
             .context("cannot start the measuring runtime")?;
+        measuring.spawn(watch_lag(lag));
         let ended = measuring.spawn(soak.run(self.stop.clone())).await;
         measuring.shutdown_background();
         ended.context("the engine failed")?;
@@ -115,6 +118,13 @@ impl Session {
         tasks.join_all().await;
         history.flush().await;
         Ok(())
+    }
+}
+
+/// Without its timers no sample can be told to be late: that is worth a word.
+async fn watch_lag(lag: LagMeter) {
+    if let Err(error) = lag.watch().await {
+        tracing::error!(%error, "the timer lag is not watched; late samples are not found out");
     }
 }
 

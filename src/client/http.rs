@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
 use super::identify::Identified;
@@ -68,9 +68,11 @@ impl Client {
         self.api
     }
 
-    pub(super) fn post(&self, path: &str, body: Vec<u8>) -> reqwest::RequestBuilder {
-        self.http
-            .post(format!("{}{path}", self.base))
+    /// A request to be sent. `alone` gives it a connection of its own.
+    pub(super) fn post(&self, path: &str, body: Vec<u8>, alone: bool) -> reqwest::RequestBuilder {
+        let request = self.http.post(format!("{}{path}", self.base));
+        let request = if alone { request.header(CONNECTION, "close") } else { request };
+        request
             .header(reqwest::header::CONTENT_TYPE, "application/json")
             .header(reqwest::header::ACCEPT, "text/event-stream, application/x-ndjson")
             .body(body)
@@ -79,7 +81,9 @@ impl Client {
     /// Asks one identity endpoint; `None` of anything but an answer within its bounds.
     pub(super) async fn probe(&self, path: &str) -> Result<Probed, RequestFailure> {
         let ask = async {
-            let response = self.http.get(format!("{}{path}", self.base)).send().await;
+            // A connection of its own: some servers close theirs after an answer without a word,
+            // and a probe must not fail of that.
+            let response = self.http.get(format!("{}{path}", self.base)).header(CONNECTION, "close").send().await;
             let response = response.map_err(|error| classify(&error))?;
             let status = response.status();
             let server = response.headers().get(reqwest::header::SERVER).and_then(|value| value.to_str().ok());

@@ -123,7 +123,7 @@ impl Caller {
             Api::Ollama => body::ollama(&self.model, request, &self.plan),
             Api::OpenAi | Api::Auto => body::openai(&self.model, request, &self.plan, &self.additions),
         };
-        let http = self.client.post(path, body);
+        let http = self.client.post(path, body, closes_after_streams(self.kind));
         let mut answer = Answer::new(request.output_tokens);
         let sent = timeline.now();
         let watch = Watch { timeline, timeouts, sent, sleep: Box::pin(sleep_until(timeline.instant(sent))) };
@@ -214,6 +214,13 @@ impl Caller {
             }
         }
     }
+}
+
+/// Whether a server of that kind closes the connection after each stream, without saying so
+/// beforehand: the next request on it would be lost. llama.cpp's does (seen in October 2026).
+/// There the TCP set-up is part of the time to first token.
+fn closes_after_streams(kind: ServerKind) -> bool {
+    kind == ServerKind::LlamaCpp
 }
 
 /// Reads what follows the last marker, so that the connection goes back to the pool.

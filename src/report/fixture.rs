@@ -35,7 +35,6 @@ pub(super) fn named(grid: Grid, target: &str, model: &str) -> ReportInput {
         model: model.to_owned(),
         model_file: None,
         model_digest: Some("a2af6cc3eb7f".to_owned()),
-        model_file: None,
         quantization: Some("Q8_0".to_owned()),
         slots: Some(SLOTS),
         context_per_slot: Some(4096),

@@ -66,13 +66,11 @@ impl<B: Backend> Soak<B> {
             let stop = stop.clone();
             tasks.spawn(async move { stop.run_until_cancelled(runner.run()).await });
         }
-        let watch = tokio::spawn(self.lag.clone().watch());
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 // One target's end must not be the others'.
                 tracing::error!(%error, "a target's task ended by a fault of the program");
             }
         }
-        watch.abort();
     }
 }

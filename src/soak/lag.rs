@@ -1,5 +1,9 @@
 //! How late the measuring runtime's own timers fire: what the client adds to what it measures.
 //!
+//! The timers are the kernel's (`timerfd`) and wake the runtime as a socket does that has
+//! something to read: their lateness is that of every stamp. Tokio's own timers are only
+//! good to a millisecond or two, which is no fault of the machine.
+//!
 //! A histogram that only grows. A sample looks at it before and after and takes the
 //! difference, so that any number of samples may run beside each other.
 
@@ -7,7 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
 
 /// A timer is set this often.
 const EVERY: Duration = Duration::from_millis(2);
@@ -52,11 +60,18 @@ fn bounds() -> impl Iterator<Item = Duration> {
 }
 
 impl LagMeter {
-    /// Sets timers and looks at them, for ever. Belongs on the measuring runtime.
-    pub async fn watch(self) {
+    /// Sets timers and looks at them, until that fails. Belongs on the measuring runtime.
+    pub async fn watch(self) -> std::io::Result<()> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        #[expect(deprecated, reason = "unsound for types that close or swap their descriptor; an OwnedFd keeps it")]
+        let timer = AsyncFd::new(timerfd_create(TimerfdClockId::Monotonic, flags)?)?;
+        let once =
+            Itimerspec { it_interval: Timespec::default(), it_value: Timespec::try_from(EVERY).unwrap_or_default() };
         loop {
             let due = Instant::now() + EVERY;
-            sleep_until(due).await;
+            timerfd_settime(timer.get_ref(), TimerfdTimerFlags::empty(), &once)?;
+            // Setting it again below makes it unreadable: it need not be read.
+            timer.readable().await?.clear_ready();
             self.note(due.elapsed());
         }
     }
