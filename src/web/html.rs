@@ -46,3 +46,34 @@ pub(super) fn head(title: &str) -> String {
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
+
+/// A time for the page, and for what reads pages.
+pub(super) fn time_element(at: Timestamp) -> String {
+    format!("<time datetime=\"{}\">{}</time>", at.strftime("%Y-%m-%dT%H:%M:%SZ"), time(at))
+}
+
+/// A token rate, three digits where they mean something.
+pub(super) fn rate(tokens_per_second: f64) -> String {
+    let decimals = match tokens_per_second {
+        rate if rate < 9.995 => 2,
+        rate if rate < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{tokens_per_second:.decimals$}")
+}
+
+/// Seconds as people say them.
+pub(super) fn span(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "a cast beyond the range is the range's end")]
+    let whole = seconds.round() as i64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// A number of things.
+pub(super) fn counted(count: u64, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}

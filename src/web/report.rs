@@ -62,7 +62,7 @@ impl Absence {
     /// As a page for people.
     fn page(self) -> Response {
         let words = escaped(&self.words());
-        let body = format!("<h1>No report</h1>\n<p>{words}</p>\n<p><a href=\"/\">To the status page</a></p>\n");
+        let body = format!("<h1>No report</h1>\n<p>{words}</p>\n<p><a href=\"./\">To the status page</a></p>\n");
         self.answer(Html(document("No report – llmsoak", &body)))
     }
 
@@ -97,7 +97,7 @@ async fn page(State(app): Desk, Query(choice): Query<Choice>) -> Response {
 async fn markdown(State(app): Desk, Query(choice): Query<Choice>) -> Result<Response, Absence> {
     // The links to the charts would not say which target was chosen: its folder does.
     match choice.target {
-        Some(target) => Ok(Redirect::temporary(&format!("/reports/{}/report.md", encoded(&target))).into_response()),
+        Some(target) => Ok(Redirect::temporary(&format!("reports/{}/report.md", encoded(&target))).into_response()),
         None => markdown_from(app, None).await,
     }
 }
@@ -154,8 +154,8 @@ fn list(app: &App) -> Result<String, SnapshotError> {
         let (name, model) = (&target.id.name, escaped(&target.id.model));
         let item = match snapshot::latest(&app.reports, name)? {
             Some(stored) => format!(
-                "<li><a href=\"/report?target={0}\">{1}</a> <code>{model}</code>, {2} \
-                 (<a href=\"/reports/{0}/report.md\">Markdown</a>)</li>\n",
+                "<li><a href=\"report?target={0}\">{1}</a> <code>{model}</code>, {2} \
+                 (<a href=\"reports/{0}/report.md\">Markdown</a>)</li>\n",
                 encoded(name),
                 escaped(name),
                 time(stored.generated_at()),
@@ -164,6 +164,6 @@ fn list(app: &App) -> Result<String, SnapshotError> {
         };
         items.push_str(&item);
     }
-    let body = format!("<h1>Reports</h1>\n<ul>\n{items}</ul>\n<p><a href=\"/\">To the status page</a></p>\n");
+    let body = format!("<h1>Reports</h1>\n<ul>\n{items}</ul>\n<p><a href=\"./\">To the status page</a></p>\n");
     Ok(document("Reports – llmsoak", &body))
 }
