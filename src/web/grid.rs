@@ -1,6 +1,6 @@
 //! The grid of a target as a table: the token rate of every cell as a number and as a colour.
 
-use super::html::{counted, escaped, rate};
+use super::html::{counted, escaped, rate, repeats};
 use crate::domain::{Cell, Grid};
 use crate::soak::TargetSnapshot;
 use crate::soak::board::CellSnapshot;
@@ -39,7 +39,7 @@ pub(super) fn heat_map(target: &TargetSnapshot, grid: &Grid, number: usize) -> S
     let batches: String = grid.batch().iter().map(|batch| format!("<th scope=\"col\">{batch}</th>")).collect();
     let rows: String = grid.workers().iter().map(|&workers| row(target, grid, workers, scale.as_ref())).collect();
     format!(
-        "<h3 id=\"grid-{number}\">Tokens per second</h3>\n\
+        "<h3 id=\"grid-{number}\">Tokens per second <small>median of each cell</small></h3>\n\
          <div class=\"grid\" role=\"region\" tabindex=\"0\" aria-labelledby=\"grid-{number}\">\n<table>\n<thead>\n\
          <tr><td></td><th scope=\"colgroup\" colspan=\"{columns}\">batch</th>\
          <th scope=\"colgroup\" colspan=\"2\" class=\"best\">best of the row</th></tr>\n\
@@ -93,12 +93,7 @@ fn story(target: &TargetSnapshot, grid: &Grid, cell: Cell, known: Option<&CellSn
     let mut story = format!("{}, batch {}: ", counted(cell.workers.into(), "worker"), cell.batch);
     match known.and_then(|known| known.estimate) {
         Some(estimate) => {
-            let samples = counted(estimate.samples as u64, "sample");
-            let (lower, upper) = (rate(estimate.lower_quartile), rate(estimate.upper_quartile));
-            story += &format!("{} tokens/s, median of {samples}", rate(estimate.median));
-            if estimate.samples > 1 {
-                story += &format!(", half of them {lower} to {upper}");
-            }
+            story += &format!("{} tokens/s, median of {}", rate(estimate.median), repeats(&estimate));
         }
         None => story += "no valid sample yet",
     }
@@ -133,7 +128,7 @@ fn legend(target: &TargetSnapshot, grid: &Grid, scale: Option<&Scale>) -> String
     let items: String = [
         ramp,
         mark("optimum", "", "optimum", has_optimum),
-        mark("row-best", "", "best of its row", has_optimum),
+        mark("row-best", "123", "best of its row", has_optimum),
         mark("running", "", "being measured", target.current.is_some()),
         mark("", "=", "the same work as the cell above, measured once", grid.cells().any(|cell| grid.is_copy(cell))),
         mark("", "×", "rejected so far", has_rejected),

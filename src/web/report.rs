@@ -14,7 +14,7 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use super::App;
-use super::html::{document, encoded, escaped, time};
+use super::html::{document, encoded, escaped, model_element, time};
 use super::server::{Desk, Fault, aside};
 use crate::report;
 use crate::report::snapshot::{self, SnapshotError, Stored};
@@ -51,8 +51,8 @@ impl Absence {
         match self {
             Self::Target(name) => format!("There is no target {name}."),
             Self::Report(name) => format!(
-                "There is no report of {name} yet. The first comes on its own, as report.every in the configuration \
-                 says; the command llmsoak report writes one at once."
+                "There is no report of {name} yet. The first comes by itself, as report.every in the configuration \
+                 says; \"llmsoak report\" writes one at once."
             ),
             Self::Chart(name) => format!("There is no chart {name} in the newest report."),
             Self::Fault(fault) => fault.to_string(),
@@ -151,16 +151,16 @@ async fn read<T: Send + 'static>(
 fn list(app: &App) -> Result<String, SnapshotError> {
     let mut items = String::new();
     for target in app.board.snapshot().targets.values() {
-        let (name, model) = (&target.id.name, escaped(&target.id.model));
+        let (name, model) = (&target.id.name, model_element(&target.id.model));
         let item = match snapshot::latest(&app.reports, name)? {
             Some(stored) => format!(
-                "<li><a href=\"report?target={0}\">{1}</a> <code>{model}</code>, {2} \
+                "<li><a href=\"report?target={0}\">{1}</a> {model} {2} \
                  (<a href=\"reports/{0}/report.md\">Markdown</a>)</li>\n",
                 encoded(name),
                 escaped(name),
                 time(stored.generated_at()),
             ),
-            None => format!("<li>{} <code>{model}</code>, no report yet</li>\n", escaped(name)),
+            None => format!("<li>{} {model} no report yet</li>\n", escaped(name)),
         };
         items.push_str(&item);
     }

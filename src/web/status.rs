@@ -10,7 +10,7 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 
 use super::health::stands_still_since;
-use super::html::{counted, encoded, escaped, head, rate, span, time, time_element};
+use super::html::{counted, encoded, escaped, head, model_element, rate, repeats, span, time, time_element};
 use super::server::{Desk, Fault, live_page};
 use super::{App, grid};
 use crate::domain::SchedulerState;
@@ -49,38 +49,45 @@ fn page(app: &App, nonce: &str) -> String {
 pub(super) fn main(snapshot: &Snapshot, now: Timestamp) -> String {
     let mut main = String::new();
     for (number, target) in snapshot.targets.values().enumerate() {
-        main.push_str(&section(target, number, now));
+        let has_link = snapshot.targets.len() > 1;
+        main.push_str(&section(target, number, has_link, now));
     }
     if snapshot.targets.is_empty() {
         main.push_str("<p class=\"nothing\">There is no target.</p>\n");
     }
-    main + &format!("<p class=\"colophon\">As of {}, llmsoak {}</p>\n", time_element(now), env!("CARGO_PKG_VERSION"))
+    main + &format!("<p class=\"colophon\">As of {}, llmsoak {}</p>\n", time(now), env!("CARGO_PKG_VERSION"))
 }
 
 /// One target. Its number keeps the names within the page apart.
-fn section(target: &TargetSnapshot, number: usize, now: Timestamp) -> String {
+fn section(target: &TargetSnapshot, number: usize, has_link: bool, now: Timestamp) -> String {
     let name = escaped(&target.id.name);
     let (class, up) = match target.up {
         Some(true) => ("up", "up"),
         Some(false) => ("away", "away"),
         None => ("unknown", "not asked yet"),
     };
+    // With one target, the page's own link leads to the same.
+    let link = if has_link {
+        let address = encoded(&target.id.name);
+        format!("<a href=\"report?target={address}\" aria-label=\"Report of {name}\">Report</a>")
+    } else {
+        String::new()
+    };
     let alarm = stands_still_since(target, now).map_or_else(String::new, |since| {
-        format!("<p class=\"warning\">Stands still: a sample was due at {}.</p>\n", time_element(since))
+        format!("<p class=\"warning\">Stands still: a sample was due at {}.</p>\n", time_element(since, now))
     });
     format!(
         "<section aria-labelledby=\"target-{number}\">\n<div class=\"name\"><h2 id=\"target-{number}\">{name}</h2> \
-         <span class=\"model\">{}</span> <span class=\"badge {class}\">{up}</span> \
-         <a href=\"report?target={}\" aria-label=\"Report of {name}\">Report</a></div>\n{}{alarm}\
+         {} <span class=\"badge {class}\">{up}</span> \
+         {link}</div>\n{}{alarm}\
          <div class=\"tiles\">\n{}{}{}</div>\n{}{}</section>\n",
-        escaped(&target.id.model),
-        encoded(&target.id.name),
+        model_element(&target.id.model),
         facts(target),
         optimum_tile(target),
-        now_tile(target),
-        cycle_tile(target),
+        now_tile(target, now),
+        cycle_tile(target, now),
         target.grid.as_ref().map_or_else(String::new, |cells| grid::heat_map(target, cells, number)),
-        notes(target),
+        notes(target, now),
     )
 }
 
@@ -116,19 +123,16 @@ fn tile(class: &str, name: &str, figure: &str, story: &str) -> String {
 
 fn optimum_tile(target: &TargetSnapshot) -> String {
     let Some(best) = target.optimum.as_ref().map(|optimum| optimum.overall) else {
-        return tile("best", "Optimum", "–", "<p>No valid sample yet</p>");
+        return tile("idle", "Optimum", "–", "<p>No valid sample yet</p>");
     };
     let estimate = target.cell(best.cell).and_then(|known| known.estimate);
-    let sure = estimate.map_or_else(String::new, |estimate| {
-        let half = format!("half of them {} to {}", rate(estimate.lower_quartile), rate(estimate.upper_quartile));
-        format!("<p>{}, {half}</p>", counted(estimate.samples as u64, "sample"))
-    });
+    let sure = estimate.map_or_else(String::new, |estimate| format!("<p>{}</p>", repeats(&estimate)));
     let figure = format!("{} <small>tokens/s</small>", rate(best.tokens_per_second));
     let story = format!("<p>{} × batch {}</p>{sure}", counted(best.cell.workers.into(), "worker"), best.cell.batch);
     tile("best", "Optimum", &figure, &story)
 }
 
-fn now_tile(target: &TargetSnapshot) -> String {
+fn now_tile(target: &TargetSnapshot, now: Timestamp) -> String {
     let doing = match target.state {
         SchedulerState::Starting => "starting",
         SchedulerState::Warmup => "warming up",
@@ -137,38 +141,39 @@ fn now_tile(target: &TargetSnapshot) -> String {
         SchedulerState::WaitingForLane => "waiting for its lane",
         SchedulerState::WaitingForServer => "waiting for the server",
     };
-    let last = target
-        .sample_completed_at
-        .map_or_else(|| "<p>No sample yet</p>".to_owned(), |at| format!("<p>Last sample {}</p>", time_element(at)));
+    let last = target.sample_completed_at.map_or_else(
+        || "<p>No sample yet</p>".to_owned(),
+        |at| format!("<p>Last sample {}</p>", time_element(at, now)),
+    );
     match target.current {
         Some(cell) => {
             let figure = format!("{} <small>workers</small> × {} <small>batch</small>", cell.workers, cell.batch);
-            tile("now", &format!("Now {doing}"), &figure, &last)
+            tile("busy", &format!("Now {doing}"), &figure, &last)
         }
-        None => tile("now", "Now", doing, &last),
+        None => tile("idle", "Now", doing, &last),
     }
 }
 
-fn cycle_tile(target: &TargetSnapshot) -> String {
+fn cycle_tile(target: &TargetSnapshot, now: Timestamp) -> String {
     if target.cycle == 0 {
-        return tile("cycle", "Cycle", "–", "<p>None yet</p>");
+        return tile("idle", "Cycle", "–", "<p>None yet</p>");
     }
     let (done, cells) = (target.cycle_cells_done, target.cycle_cells);
     let figure = format!("{done} <small>of {}</small>", counted(cells.into(), "cell"));
     let due = target.cycle_due_at.filter(|_| done < cells);
-    let due = due.map_or_else(String::new, |at| format!("<p>Complete at about {}</p>", time_element(at)));
+    let due = due.map_or_else(String::new, |at| format!("<p>Complete at about {}</p>", time_element(at, now)));
     let last =
         target.cycle_seconds.map_or_else(String::new, |seconds| format!("<p>The last took {}</p>", span(seconds)));
     let bar = format!("<progress max=\"{}\" value=\"{done}\" aria-label=\"Cells measured\"></progress>", cells.max(1));
-    tile("cycle", &format!("Cycle {}", target.cycle), &figure, &format!("{bar}{due}{last}"))
+    tile("busy", &format!("Cycle {}", target.cycle), &figure, &format!("{bar}{due}{last}"))
 }
 
 /// What happened, the newest first; the older half folded away.
-fn notes(target: &TargetSnapshot) -> String {
+fn notes(target: &TargetSnapshot, now: Timestamp) -> String {
     if target.notes.is_empty() {
         return String::new();
     }
-    let items: Vec<String> = target.notes.iter().rev().map(note_item).collect();
+    let items: Vec<String> = target.notes.iter().rev().map(|note| note_item(note, now)).collect();
     let (newest, older) = items.split_at(items.len().min(NEWEST_NOTES));
     let older = if older.is_empty() {
         String::new()
@@ -182,6 +187,6 @@ fn notes(target: &TargetSnapshot) -> String {
     format!("<h3>Events</h3>\n<ol class=\"notes\">\n{}</ol>\n{older}", newest.concat())
 }
 
-fn note_item(note: &Note) -> String {
-    format!("<li>{} {}</li>\n", time_element(note.at), escaped(&note.text))
+fn note_item(note: &Note, now: Timestamp) -> String {
+    format!("<li>{} {}</li>\n", time_element(note.at, now), escaped(&note.text))
 }

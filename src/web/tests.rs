@@ -100,7 +100,7 @@ async fn only_reading_is_allowed_and_only_what_there_is() {
 async fn metrics_show_the_board() {
     let app = small_app(Path::new("/nowhere"));
     let page = check(&app, "/metrics", StatusCode::OK).await;
-    assert!(page.contains("llmsoak_current_workers{model=\"gemma3:4b\",target=\"workstation\"}"), "{page}");
+    assert!(page.contains("llmsoak_current_workers{target=\"workstation\",model=\"gemma3:4b\"}"), "{page}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,7 +220,7 @@ async fn of_several_targets_the_visitor_chooses_one() {
     write_report(dir.path(), "b/c");
     let app = app(board(&[("a", "m"), ("b/c", "m")]), dir.path());
     let list = check(&app, "/report", StatusCode::OK).await;
-    assert!(list.contains("a <code>m</code>, no report yet"), "{list}");
+    assert!(list.contains("a <code>m</code> no report yet"), "{list}");
     assert!(list.contains("<a href=\"report?target=b%2Fc\">b/c</a>"), "{list}");
     assert!(check(&app, "/report?target=b%2Fc", StatusCode::OK).await.contains("Report of b/c"));
     let moved = get(&app, "/report.md?target=b%2Fc").await;
@@ -286,4 +286,29 @@ async fn look() {
         let page = check(&app(board, "/nowhere"), "/", StatusCode::OK).await;
         std::fs::write(format!("{dir}/{file}"), page).expect("can be written");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_more() {
+    let Ok(dir) = std::env::var("LLMSOAK_LOOK") else { return };
+    let tmp = tempfile::tempdir().expect("has");
+    write_report(tmp.path(), "lab");
+    let b = board(&[("workstation", "gemma3:4b"), ("lab", "llama"), ("new", "")]);
+    soak(&b, &TargetId::new("workstation", "gemma3:4b"), Grid::new(&[1, 2, 4, 8], &[1, 2, 4, 8], true).expect("ok"), 9);
+    tell(
+        &b,
+        &TargetId::new("lab", "llama"),
+        Happening::Away { reason: "connect: connection refused (127.0.0.1:11434)".to_owned() },
+    );
+    let due_at = Some(now() - SignedDuration::from_secs(100));
+    tell(
+        &b,
+        &TargetId::new("lab", "llama"),
+        Happening::StateChanged { state: SchedulerState::WaitingForServer, due_at },
+    );
+    let app = app(b, tmp.path());
+    std::fs::write(format!("{dir}/pmulti.html"), text(get(&app, "/").await).await).expect("can be written");
+    std::fs::write(format!("{dir}/plist.html"), text(get(&app, "/report").await).await).expect("can be written");
+    std::fs::write(format!("{dir}/pnone.html"), text(get(&app, "/report?target=new").await).await)
+        .expect("can be written");
 }
