@@ -137,7 +137,7 @@ async fn read<T: Send + 'static>(
         // Only targets of this process: no name of a visitor's becomes a path.
         Some(name) if snapshot.targets.contains_key(&*name) => name,
         Some(name) => return Err(Absence::Target(name)),
-        None => snapshot.targets.keys().next().map(|name| name.to_string()).unwrap_or_default(),
+        None => snapshot.targets.keys().next().map(ToString::to_string).unwrap_or_default(),
     };
     let asked = name.clone();
     let found = aside(move || match snapshot::latest(&app.reports, &asked)? {
@@ -151,16 +151,16 @@ async fn read<T: Send + 'static>(
 fn list(app: &App) -> Result<String, SnapshotError> {
     let mut items = String::new();
     for target in app.board.snapshot().targets.values() {
-        let (name, model) = (&target.id.name, model_element(&target.id.model));
+        let name = &target.id.name;
+        let label = format!("{} {}", escaped(name), model_element(&target.id.model));
+        let (label, address) = (label.trim_end(), encoded(name));
         let item = match snapshot::latest(&app.reports, name)? {
             Some(stored) => format!(
-                "<li><a href=\"report?target={0}\">{1}</a> {model} {2} \
-                 (<a href=\"reports/{0}/report.md\">Markdown</a>)</li>\n",
-                encoded(name),
-                escaped(name),
+                "<li><a href=\"report?target={address}\">{label}</a>: {} \
+                 (<a href=\"reports/{address}/report.md\">Markdown</a>)</li>\n",
                 time(stored.generated_at()),
             ),
-            None => format!("<li>{} {model} no report yet</li>\n", escaped(name)),
+            None => format!("<li>{label}: no report yet</li>\n"),
         };
         items.push_str(&item);
     }

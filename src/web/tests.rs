@@ -220,8 +220,8 @@ async fn of_several_targets_the_visitor_chooses_one() {
     write_report(dir.path(), "b/c");
     let app = app(board(&[("a", "m"), ("b/c", "m")]), dir.path());
     let list = check(&app, "/report", StatusCode::OK).await;
-    assert!(list.contains("a <code>m</code> no report yet"), "{list}");
-    assert!(list.contains("<a href=\"report?target=b%2Fc\">b/c</a>"), "{list}");
+    assert!(list.contains("a <code>m</code>: no report yet"), "{list}");
+    assert!(list.contains("<a href=\"report?target=b%2Fc\">b/c <code>m</code></a>: 2026-11-24 17:01:02 UTC"), "{list}");
     assert!(check(&app, "/report?target=b%2Fc", StatusCode::OK).await.contains("Report of b/c"));
     let moved = get(&app, "/report.md?target=b%2Fc").await;
     assert_eq!(moved.status(), StatusCode::TEMPORARY_REDIRECT);
@@ -271,44 +271,4 @@ mod stopping {
         let ended = timeout(Duration::from_secs(4), serving).await.expect("ends in time");
         ended.expect("did not panic").expect("is no error");
     }
-}
-
-/// Writes pages to look at: `LLMSOAK_LOOK=/tmp cargo test --lib web::tests::look`.
-#[tokio::test(start_paused = true)]
-async fn look() {
-    let Ok(dir) = std::env::var("LLMSOAK_LOOK") else { return };
-    for (file, name, model, grid, done) in [
-        ("p14.html", "workstation", "gemma3:4b-it-q8_0", Grid::legacy(true), 34),
-        ("p4.html", "lab", "llama-3.1-8b-instruct", Grid::new(&[1, 2, 4, 8], &[1, 2, 4, 8], true).expect("ok"), 5),
-    ] {
-        let board = board(&[(name, model)]);
-        soak(&board, &TargetId::new(name, model), grid, done);
-        let page = check(&app(board, "/nowhere"), "/", StatusCode::OK).await;
-        std::fs::write(format!("{dir}/{file}"), page).expect("can be written");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn look_more() {
-    let Ok(dir) = std::env::var("LLMSOAK_LOOK") else { return };
-    let tmp = tempfile::tempdir().expect("has");
-    write_report(tmp.path(), "lab");
-    let b = board(&[("workstation", "gemma3:4b"), ("lab", "llama"), ("new", "")]);
-    soak(&b, &TargetId::new("workstation", "gemma3:4b"), Grid::new(&[1, 2, 4, 8], &[1, 2, 4, 8], true).expect("ok"), 9);
-    tell(
-        &b,
-        &TargetId::new("lab", "llama"),
-        Happening::Away { reason: "connect: connection refused (127.0.0.1:11434)".to_owned() },
-    );
-    let due_at = Some(now() - SignedDuration::from_secs(100));
-    tell(
-        &b,
-        &TargetId::new("lab", "llama"),
-        Happening::StateChanged { state: SchedulerState::WaitingForServer, due_at },
-    );
-    let app = app(b, tmp.path());
-    std::fs::write(format!("{dir}/pmulti.html"), text(get(&app, "/").await).await).expect("can be written");
-    std::fs::write(format!("{dir}/plist.html"), text(get(&app, "/report").await).await).expect("can be written");
-    std::fs::write(format!("{dir}/pnone.html"), text(get(&app, "/report?target=new").await).await)
-        .expect("can be written");
 }
