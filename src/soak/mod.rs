@@ -11,9 +11,12 @@ pub mod bus;
 pub mod clock;
 pub mod daemon;
 pub mod lag;
+pub mod memory;
 pub mod order;
 pub mod prompts;
 pub mod target;
+#[cfg(test)]
+mod tests;
 
 pub use backend::{Backend, HttpBackend};
 pub use board::{Board, Snapshot, TargetSnapshot};
@@ -21,3 +24,4 @@ pub use bus::Bus;
 pub use clock::WallClock;
 pub use daemon::{Limits, Soak, SoakTarget};
 pub use lag::LagMeter;
+pub use memory::MemoryBackend;

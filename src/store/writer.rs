@@ -99,17 +99,37 @@ impl Writer {
     /// Opens the history of a storage folder and starts the thread, which ends when the
     /// last handle is dropped.
     pub fn open(folder: &Path) -> Result<(Self, JoinHandle<()>), StoreError> {
+        let (writer, mut scribe, mut queue) = Self::prepare(folder)?;
+        let work = move || {
+            while let Some(command) = queue.blocking_recv() {
+                scribe.obey(command);
+            }
+        };
+        let thread = std::thread::Builder::new().name("history".to_owned()).spawn(work);
+        let thread = thread.map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+        Ok((writer, thread))
+    }
+
+    /// As [`Writer::open`], with a task of the caller's runtime in the place of the thread:
+    /// for a paused clock, which would not wait for a thread. Writing blocks that runtime.
+    pub fn open_as_task(folder: &Path) -> Result<(Self, tokio::task::JoinHandle<()>), StoreError> {
+        let (writer, mut scribe, mut queue) = Self::prepare(folder)?;
+        let task = tokio::spawn(async move {
+            while let Some(command) = queue.recv().await {
+                scribe.obey(command);
+            }
+        });
+        Ok((writer, task))
+    }
+
+    fn prepare(folder: &Path) -> Result<(Self, Scribe, mpsc::Receiver<Command>), StoreError> {
         let lock = Lock::take(folder)?;
         let path = folder.join(FILE_NAME);
-        let connection = Reader::over(open_to_write(&path)?);
+        let history = Reader::over(open_to_write(&path)?);
         let status = WriterStatus { failures: Arc::default(), path: Arc::new(path) };
         let (commands, queue) = mpsc::channel(QUEUE);
-        let scribe = Scribe { history: connection, failures: status.failures.clone(), _lock: lock };
-        let thread = std::thread::Builder::new()
-            .name("history".to_owned())
-            .spawn(move || scribe.serve(queue))
-            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
-        Ok((Self { commands, status }, thread))
+        let scribe = Scribe { history, failures: status.failures.clone(), _lock: lock };
+        Ok((Self { commands, status }, scribe, queue))
     }
 
     pub fn status(&self) -> WriterStatus {
@@ -150,26 +170,24 @@ struct Scribe {
 }
 
 impl Scribe {
-    fn serve(mut self, mut queue: mpsc::Receiver<Command>) {
-        while let Some(command) = queue.blocking_recv() {
-            let outcome = match command {
-                Command::Enter(sighting, reply) => {
-                    let entered = self.enter(&sighting);
-                    let failed = entered.as_ref().err().map(ToString::to_string);
-                    let _ = reply.send(entered);
-                    failed.map_or(Ok(()), |text| Err(StoreError::Value { what: "epoch", text }))
-                }
-                Command::StartCycle(cycle) => self.start_cycle(&cycle),
-                Command::Event(event) => self.take_event(&event),
-                Command::Flush(reply) => {
-                    let _ = reply.send(());
-                    Ok(())
-                }
-            };
-            if let Err(error) = outcome {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, "cannot write to the history; measuring goes on");
+    fn obey(&mut self, command: Command) {
+        let outcome = match command {
+            Command::Enter(sighting, reply) => {
+                let entered = self.enter(&sighting);
+                let failed = entered.as_ref().err().map(ToString::to_string);
+                let _ = reply.send(entered);
+                failed.map_or(Ok(()), |text| Err(StoreError::Value { what: "epoch", text }))
             }
+            Command::StartCycle(cycle) => self.start_cycle(&cycle),
+            Command::Event(event) => self.take_event(&event),
+            Command::Flush(reply) => {
+                let _ = reply.send(());
+                Ok(())
+            }
+        };
+        if let Err(error) = outcome {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%error, "cannot write to the history; measuring goes on");
         }
     }
 

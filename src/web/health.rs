@@ -32,11 +32,16 @@ pub(super) async fn ready(State(app): Desk) -> (StatusCode, &'static str) {
     }
 }
 
+/// When the sample was due that is too late by now.
+pub(super) fn stands_still_since(target: &TargetSnapshot, now: Timestamp) -> Option<Timestamp> {
+    target.sample_due_at.filter(|&due| now.duration_since(due) > PATIENCE)
+}
+
 fn standing_still(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
     let line = |target: &TargetSnapshot| {
-        let due = target.sample_due_at.filter(|&due| now.duration_since(due) > PATIENCE)?;
+        let since = time(stands_still_since(target, now)?);
         let last = target.sample_completed_at.map_or_else(|| "none yet".to_owned(), time);
-        Some(format!("target {} stands still since {}; last sample: {last}\n", target.id, time(due)))
+        Some(format!("target {} stands still since {since}; last sample: {last}\n", target.id))
     };
     snapshot.targets.values().filter_map(|target| line(target)).collect()
 }

@@ -4,6 +4,9 @@
 //! visitor does can delay a measurement. Beside the floors below, this folder uses `metrics`
 //! and `report` of its own floor. Nothing here changes anything: all routes are for reading.
 
+#[cfg(test)]
+mod fixture;
+mod grid;
 mod health;
 mod html;
 mod report;

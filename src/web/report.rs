@@ -14,7 +14,7 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use super::App;
-use super::html::{document, encoded, escaped, time};
+use super::html::{document, encoded, escaped, model_element, time};
 use super::server::{Desk, Fault, aside};
 use crate::report;
 use crate::report::snapshot::{self, SnapshotError, Stored};
@@ -51,8 +51,8 @@ impl Absence {
         match self {
             Self::Target(name) => format!("There is no target {name}."),
             Self::Report(name) => format!(
-                "There is no report of {name} yet. The first comes on its own, as report.every in the configuration \
-                 says; the command llmsoak report writes one at once."
+                "There is no report of {name} yet. The first comes by itself, as report.every in the configuration \
+                 says; \"llmsoak report\" writes one at once."
             ),
             Self::Chart(name) => format!("There is no chart {name} in the newest report."),
             Self::Fault(fault) => fault.to_string(),
@@ -62,7 +62,7 @@ impl Absence {
     /// As a page for people.
     fn page(self) -> Response {
         let words = escaped(&self.words());
-        let body = format!("<h1>No report</h1>\n<p>{words}</p>\n<p><a href=\"/\">To the status page</a></p>\n");
+        let body = format!("<h1>No report</h1>\n<p>{words}</p>\n<p><a href=\"./\">To the status page</a></p>\n");
         self.answer(Html(document("No report – llmsoak", &body)))
     }
 
@@ -97,7 +97,7 @@ async fn page(State(app): Desk, Query(choice): Query<Choice>) -> Response {
 async fn markdown(State(app): Desk, Query(choice): Query<Choice>) -> Result<Response, Absence> {
     // The links to the charts would not say which target was chosen: its folder does.
     match choice.target {
-        Some(target) => Ok(Redirect::temporary(&format!("/reports/{}/report.md", encoded(&target))).into_response()),
+        Some(target) => Ok(Redirect::temporary(&format!("reports/{}/report.md", encoded(&target))).into_response()),
         None => markdown_from(app, None).await,
     }
 }
@@ -137,7 +137,7 @@ async fn read<T: Send + 'static>(
         // Only targets of this process: no name of a visitor's becomes a path.
         Some(name) if snapshot.targets.contains_key(&*name) => name,
         Some(name) => return Err(Absence::Target(name)),
-        None => snapshot.targets.keys().next().map(|name| name.to_string()).unwrap_or_default(),
+        None => snapshot.targets.keys().next().map(ToString::to_string).unwrap_or_default(),
     };
     let asked = name.clone();
     let found = aside(move || match snapshot::latest(&app.reports, &asked)? {
@@ -151,19 +151,19 @@ async fn read<T: Send + 'static>(
 fn list(app: &App) -> Result<String, SnapshotError> {
     let mut items = String::new();
     for target in app.board.snapshot().targets.values() {
-        let (name, model) = (&target.id.name, escaped(&target.id.model));
+        let name = &target.id.name;
+        let label = format!("{} {}", escaped(name), model_element(&target.id.model));
+        let (label, address) = (label.trim_end(), encoded(name));
         let item = match snapshot::latest(&app.reports, name)? {
             Some(stored) => format!(
-                "<li><a href=\"/report?target={0}\">{1}</a> <code>{model}</code>, {2} \
-                 (<a href=\"/reports/{0}/report.md\">Markdown</a>)</li>\n",
-                encoded(name),
-                escaped(name),
+                "<li><a href=\"report?target={address}\">{label}</a>: {} \
+                 (<a href=\"reports/{address}/report.md\">Markdown</a>)</li>\n",
                 time(stored.generated_at()),
             ),
-            None => format!("<li>{} <code>{model}</code>, no report yet</li>\n", escaped(name)),
+            None => format!("<li>{label}: no report yet</li>\n"),
         };
         items.push_str(&item);
     }
-    let body = format!("<h1>Reports</h1>\n<ul>\n{items}</ul>\n<p><a href=\"/\">To the status page</a></p>\n");
+    let body = format!("<h1>Reports</h1>\n<ul>\n{items}</ul>\n<p><a href=\"./\">To the status page</a></p>\n");
     Ok(document("Reports – llmsoak", &body))
 }

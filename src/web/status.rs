@@ -1,4 +1,7 @@
-//! The status page: what runs now and what was found, of every target.
+//! The status page: what runs now and what was found, target by target.
+//!
+//! The page is a function of the board and the time. It needs nothing else, no script either:
+//! the one that it has only spares the reader the reload.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -6,21 +9,184 @@ use jiff::Timestamp;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
-use super::html::{escaped, head, time};
+use super::health::stands_still_since;
+use super::html::{counted, encoded, escaped, head, model_element, rate, repeats, span, time, time_element};
 use super::server::{Desk, Fault, live_page};
-use crate::soak::Snapshot;
+use super::{App, grid};
+use crate::domain::SchedulerState;
+use crate::soak::board::Note;
+use crate::soak::{Snapshot, TargetSnapshot};
+
+const SCRIPT: &str = include_str!("assets/live.js");
+/// How often a browser without scripts asks again, seconds.
+const RELOAD_SECONDS: u32 = 10;
+/// Notes that are seen without asking for more.
+const NEWEST_NOTES: usize = 6;
 
 pub(super) async fn answer(State(app): Desk) -> Result<Response, Fault> {
-    let nonce = format!(
-        "{:016x}{:016x}",
-        SysRng.try_next_u64().map_err(Fault::new)?,
-        SysRng.try_next_u64().map_err(Fault::new)?
-    );
-    live_page(page(&app.board.snapshot(), app.clock.now(), &nonce), &nonce)
+    let nonce = nonce().map_err(Fault::new)?;
+    live_page(page(&app, &nonce), &nonce)
 }
 
-fn page(snapshot: &Snapshot, now: Timestamp, _nonce: &str) -> String {
-    let targets: String =
-        snapshot.targets.values().map(|target| format!("<h2>{}</h2>\n", escaped(&target.id.name))).collect();
-    format!("{}</head>\n<body>\n<main>\n{targets}<p>{}</p></main>\n</body>\n</html>\n", head("llmsoak"), time(now))
+/// A word that no one can foretell: the browser runs the script that bears it and no other.
+fn nonce() -> Result<String, rand::rngs::SysError> {
+    Ok(format!("{:016x}{:016x}", SysRng.try_next_u64()?, SysRng.try_next_u64()?))
+}
+
+fn page(app: &App, nonce: &str) -> String {
+    let main = main(&app.board.snapshot(), app.clock.now());
+    format!(
+        "{}<noscript><meta http-equiv=\"refresh\" content=\"{RELOAD_SECONDS}\"></noscript>\n</head>\n<body>\n\
+         <header class=\"top\">\n<h1>llmsoak</h1>\n<nav aria-label=\"Pages\"><a href=\"report\">Report</a> \
+         <a href=\"metrics\">Metrics</a> <a href=\"-/healthy\">Health</a></nav>\n</header>\n\
+         <p id=\"silent\" class=\"warning\" role=\"status\" hidden>llmsoak does not answer. This is what it last \
+         said.</p>\n<main>\n{main}</main>\n<script nonce=\"{nonce}\">\n{SCRIPT}</script>\n</body>\n</html>\n",
+        head("llmsoak")
+    )
+}
+
+/// All that changes while the page is open.
+pub(super) fn main(snapshot: &Snapshot, now: Timestamp) -> String {
+    let mut main = String::new();
+    for (number, target) in snapshot.targets.values().enumerate() {
+        let has_link = snapshot.targets.len() > 1;
+        main.push_str(&section(target, number, has_link, now));
+    }
+    if snapshot.targets.is_empty() {
+        main.push_str("<p class=\"nothing\">There is no target.</p>\n");
+    }
+    main + &format!("<p class=\"colophon\">As of {}, llmsoak {}</p>\n", time(now), env!("CARGO_PKG_VERSION"))
+}
+
+/// One target. Its number keeps the names within the page apart.
+fn section(target: &TargetSnapshot, number: usize, has_link: bool, now: Timestamp) -> String {
+    let name = escaped(&target.id.name);
+    let (class, up) = match target.up {
+        Some(true) => ("up", "up"),
+        Some(false) => ("away", "away"),
+        None => ("unknown", "not asked yet"),
+    };
+    // With one target, the page's own link leads to the same.
+    let link = if has_link {
+        let address = encoded(&target.id.name);
+        format!("<a href=\"report?target={address}\" aria-label=\"Report of {name}\">Report</a>")
+    } else {
+        String::new()
+    };
+    let alarm = stands_still_since(target, now).map_or_else(String::new, |since| {
+        format!("<p class=\"warning\">Stands still: a sample was due at {}.</p>\n", time_element(since, now))
+    });
+    format!(
+        "<section aria-labelledby=\"target-{number}\">\n<div class=\"name\"><h2 id=\"target-{number}\">{name}</h2> \
+         {} <span class=\"badge {class}\">{up}</span> \
+         {link}</div>\n{}{alarm}\
+         <div class=\"tiles\">\n{}{}{}</div>\n{}{}</section>\n",
+        model_element(&target.id.model),
+        facts(target),
+        optimum_tile(target),
+        now_tile(target, now),
+        cycle_tile(target, now),
+        target.grid.as_ref().map_or_else(String::new, |cells| grid::heat_map(target, cells, number)),
+        notes(target, now),
+    )
+}
+
+/// Who is measured, as far as it told.
+fn facts(target: &TargetSnapshot) -> String {
+    let identity = target.identity.as_deref();
+    let server = identity.map(|server| match &server.version {
+        Some(version) => format!("{} {version}", server.kind),
+        None => server.kind.to_string(),
+    });
+    let slots = identity.and_then(|server| server.slots).map(|slots| slots.to_string());
+    let quantization = identity.and_then(|server| server.quantization.clone());
+    let epoch = target.epoch.as_ref().map(|epoch| format!("{}, since {}", epoch.id, time(epoch.first_seen)));
+    let facts = [
+        ("Server", server),
+        ("Address", Some(target.url.clone())),
+        ("Slots", slots),
+        ("Quantization", quantization),
+        ("Epoch", epoch),
+    ];
+    let pairs = facts.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let items: String =
+        pairs.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(&value))).collect();
+    format!("<dl class=\"facts\">\n{items}</dl>\n")
+}
+
+/// A figure with its name above and its story below, both as HTML.
+fn tile(class: &str, name: &str, figure: &str, story: &str) -> String {
+    format!(
+        "<div class=\"tile {class}\"><h3>{name}</h3><p class=\"figure\">{figure}</p><div class=\"story\">{story}</div></div>\n"
+    )
+}
+
+fn optimum_tile(target: &TargetSnapshot) -> String {
+    let Some(best) = target.optimum.as_ref().map(|optimum| optimum.overall) else {
+        return tile("idle", "Optimum", "–", "<p>No valid sample yet</p>");
+    };
+    let estimate = target.cell(best.cell).and_then(|known| known.estimate);
+    let sure = estimate.map_or_else(String::new, |estimate| format!("<p>{}</p>", repeats(&estimate)));
+    let figure = format!("{} <small>tokens/s</small>", rate(best.tokens_per_second));
+    let story = format!("<p>{} × batch {}</p>{sure}", counted(best.cell.workers.into(), "worker"), best.cell.batch);
+    tile("best", "Optimum", &figure, &story)
+}
+
+fn now_tile(target: &TargetSnapshot, now: Timestamp) -> String {
+    let doing = match target.state {
+        SchedulerState::Starting => "starting",
+        SchedulerState::Warmup => "warming up",
+        SchedulerState::Running => "measuring",
+        SchedulerState::Pausing => "pausing",
+        SchedulerState::WaitingForLane => "waiting for its lane",
+        SchedulerState::WaitingForServer => "waiting for the server",
+    };
+    let last = target.sample_completed_at.map_or_else(
+        || "<p>No sample yet</p>".to_owned(),
+        |at| format!("<p>Last sample {}</p>", time_element(at, now)),
+    );
+    match target.current {
+        Some(cell) => {
+            let figure = format!("{} <small>workers</small> × {} <small>batch</small>", cell.workers, cell.batch);
+            tile("busy", &format!("Now {doing}"), &figure, &last)
+        }
+        None => tile("idle", "Now", doing, &last),
+    }
+}
+
+fn cycle_tile(target: &TargetSnapshot, now: Timestamp) -> String {
+    if target.cycle == 0 {
+        return tile("idle", "Cycle", "–", "<p>None yet</p>");
+    }
+    let (done, cells) = (target.cycle_cells_done, target.cycle_cells);
+    let figure = format!("{done} <small>of {}</small>", counted(cells.into(), "cell"));
+    let due = target.cycle_due_at.filter(|_| done < cells);
+    let due = due.map_or_else(String::new, |at| format!("<p>Complete at about {}</p>", time_element(at, now)));
+    let last =
+        target.cycle_seconds.map_or_else(String::new, |seconds| format!("<p>The last took {}</p>", span(seconds)));
+    let bar = format!("<progress max=\"{}\" value=\"{done}\" aria-label=\"Cells measured\"></progress>", cells.max(1));
+    tile("busy", &format!("Cycle {}", target.cycle), &figure, &format!("{bar}{due}{last}"))
+}
+
+/// What happened, the newest first; the older half folded away.
+fn notes(target: &TargetSnapshot, now: Timestamp) -> String {
+    if target.notes.is_empty() {
+        return String::new();
+    }
+    let items: Vec<String> = target.notes.iter().rev().map(|note| note_item(note, now)).collect();
+    let (newest, older) = items.split_at(items.len().min(NEWEST_NOTES));
+    let older = if older.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "<details><summary>{} before</summary>\n<ol class=\"notes\">\n{}</ol>\n</details>\n",
+            counted(older.len() as u64, "event"),
+            older.concat()
+        )
+    };
+    format!("<h3>Events</h3>\n<ol class=\"notes\">\n{}</ol>\n{older}", newest.concat())
+}
+
+fn note_item(note: &Note, now: Timestamp) -> String {
+    format!("<li>{} {}</li>\n", time_element(note.at, now), escaped(&note.text))
 }

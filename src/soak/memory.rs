@@ -1,0 +1,121 @@
+//! The simulated server without a socket, for tests of the scheduler on a paused clock.
+//!
+//! With real sockets a paused clock fires time-outs falsely; here nothing waits for the
+//! outside.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::backend::{Backend, not_started};
+use crate::client::{Dropped, Identified, Timeline, Timeouts};
+use crate::domain::plan::{Api, RequestPlan};
+use crate::domain::{
+    Chunk, FailureKind, GenerateRequest, RequestFailure, RequestRecord, ServerIdentity, ServerKind, ServerTimings,
+    TokenCounts, TokenSource,
+};
+use crate::sim::server::{Refusal, SimEvent};
+use crate::sim::{GenerateSpec, SimServer};
+
+/// A simulated server in this process.
+#[derive(Clone, Debug)]
+pub struct MemoryBackend {
+    server: SimServer,
+    plan: Arc<RequestPlan>,
+}
+
+impl MemoryBackend {
+    pub fn new(server: SimServer, plan: Arc<RequestPlan>) -> Self {
+        Self { server, plan }
+    }
+
+    fn refusal(refusal: &Refusal) -> RequestFailure {
+        let kind = match refusal {
+            Refusal::Away => FailureKind::Connect,
+            Refusal::InjectedFault => FailureKind::Http5xx,
+            Refusal::PromptTooLong { .. } => FailureKind::Http4xx,
+        };
+        RequestFailure::new(kind, refusal.to_string())
+    }
+}
+
+impl Backend for MemoryBackend {
+    async fn identify(&self) -> Result<Identified, RequestFailure> {
+        if self.server.is_away() {
+            return Err(Self::refusal(&Refusal::Away));
+        }
+        let card = self.server.card();
+        let identity = ServerIdentity {
+            kind: ServerKind::LlamaCpp,
+            version: Some(card.version),
+            model: card.name,
+            model_digest: Some(card.digest),
+            model_file: None,
+            quantization: Some(card.quantization),
+            slots: Some(self.server.options().slots),
+            context_per_slot: Some(card.context_per_slot),
+        };
+        Ok(Identified { identity, api: Api::OpenAi })
+    }
+
+    async fn negotiate(
+        &self,
+        request: &GenerateRequest,
+        timeline: &Timeline,
+        timeouts: Timeouts,
+    ) -> (Vec<RequestRecord>, Option<Dropped>) {
+        (vec![self.generate(request, timeline, timeline.now(), timeouts).await], None)
+    }
+
+    async fn generate(
+        &self,
+        request: &GenerateRequest,
+        timeline: &Timeline,
+        due: Duration,
+        timeouts: Timeouts,
+    ) -> RequestRecord {
+        let spec = GenerateSpec {
+            ignore_eos: self.plan.ignore_eos,
+            cache_prompt: !self.plan.avoid_prefix_cache,
+            seed: Some(request.seed.into()),
+            ..GenerateSpec::new(request.prompt.clone(), request.output_tokens)
+        };
+        let sent = timeline.now();
+        let mut answer = match self.server.generate(&spec) {
+            Ok(answer) => answer,
+            Err(refusal) => return not_started(request, sent, Self::refusal(&refusal)),
+        };
+        let mut record = RequestRecord {
+            due,
+            sent,
+            ended: sent,
+            chunks: Vec::new(),
+            tokens: TokenCounts::default(),
+            timings: ServerTimings::default(),
+            asked_tokens: request.output_tokens,
+            failure: Some(RequestFailure::new(FailureKind::Truncated, "the answer was cut short")),
+        };
+        let reading = async {
+            while let Some(SimEvent::Chunk(chunk)) = answer.next().await {
+                let at = timeline.now();
+                timeline.note_progress(at);
+                record.chunks.push(Chunk { at, tokens: Some(chunk.tokens) });
+                record.tokens = TokenCounts {
+                    output: chunk.tally.output_tokens.into(),
+                    source: TokenSource::Usage,
+                    prompt: Some(chunk.tally.prompt_tokens.into()),
+                    cached_prompt: Some(chunk.tally.cached_tokens.into()),
+                };
+                if chunk.finish.is_some() {
+                    record.failure = None;
+                }
+            }
+        };
+        if timeout(timeouts.total, reading).await.is_err() {
+            record.failure = Some(RequestFailure::new(FailureKind::TimeoutTotal, "no answer in time"));
+        }
+        record.ended = timeline.now();
+        record
+    }
+}
