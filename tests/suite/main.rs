@@ -3,6 +3,8 @@
 //! Nothing here asserts how long something takes: what is awaited is polled until it is
 //! there, and ports, folders and processes belong to one test each.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
+
 mod apis;
 mod crash;
 mod daemon;
