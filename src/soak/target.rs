@@ -136,12 +136,16 @@ impl<B: Backend> TargetRunner<B> {
         if let Some(Dropped { fields, reason }) = self.progress.dropped.take() {
             self.publish(Happening::FieldsDropped { fields, reason }).await;
         }
-        if self.progress.pending.is_empty() {
+        if self.progress.cycle_began.is_none() {
             self.begin_cycle().await;
         }
         while let Some(&cell) = self.progress.pending.front() {
-            self.measure_cell(cell).await?;
-            self.progress.pending.pop_front();
+            let measured = self.measure_cell(cell).await;
+            // A server that answers, but nothing of use, has had this cell's turn of the cycle.
+            if !measured.as_ref().is_err_and(|trouble| trouble.is_away) {
+                self.progress.pending.pop_front();
+            }
+            measured?;
             if !self.progress.pending.is_empty() {
                 self.pause().await;
             }
@@ -229,6 +233,7 @@ impl<B: Backend> TargetRunner<B> {
         }
         // A cycle belongs to one epoch: what is left of the last one is not measured.
         self.progress.pending.clear();
+        self.progress.cycle_began = None;
         self.progress.load_seconds = entered.samples.iter().filter_map(|s| s.measurement.load_seconds).collect();
         self.progress.cycle = self.progress.cycle.max(entered.last_cycle);
         let grid = Arc::new(self.plan.grid.grid(identified.identity.slots));
@@ -383,9 +388,7 @@ impl<B: Backend> TargetRunner<B> {
             self.progress.is_introduced = false;
             self.publish(Happening::Away { reason: trouble.reason }).await;
         } else {
-            // The server answers, and nothing that it says is of use: on to the next cell.
             tracing::warn!(target = %self.progress.id, reason = trouble.reason, "no request succeeded");
-            self.progress.pending.pop_front();
         }
         self.enter_state(SchedulerState::WaitingForServer).await;
         sleep(wait).await;
