@@ -22,7 +22,7 @@ use std::time::Duration;
 use llmsoak::analysis::quantile::median;
 use llmsoak::client::{Client, Timeouts};
 use llmsoak::domain::plan::{Connection, RequestPlan};
-use llmsoak::domain::{Cell, Grid, TargetId};
+use llmsoak::domain::{Cell, Grid, RequestRecord, TargetId};
 use llmsoak::sim::model::predict_total;
 use llmsoak::sim::{Profile, SimApi, SimOptions, SimServer, http};
 use llmsoak::soak::batch::{self, Batch};
@@ -100,7 +100,7 @@ async fn total(backend: &Arc<HttpBackend>, plan: &RequestPlan, cell: Cell) -> Du
         let requests = prompts::requests(plan, count, tokens, &mut generator(salt, &[u64::from(is_warmup)]));
         records =
             batch::run(backend, Batch { requests, workers: cell.workers, timeouts, is_warmup }, &bus, &target).await;
-        assert!(records.iter().all(|record| record.succeeded()), "{cell}: {:?}", records[0].failure);
+        assert!(records.iter().all(RequestRecord::succeeded), "{cell}: {:?}", records[0].failure);
     }
     let first_sent = records.iter().map(|record| record.sent).min().expect("has requests");
     let last_ended = records.iter().map(|record| record.ended).max().expect("has requests");

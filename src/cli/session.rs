@@ -62,7 +62,7 @@ impl Session {
         F: Future<Output = ()> + Send + 'static,
     {
         let clock = WallClock::System;
-        let (history, _) = Writer::open(&self.config.storage_path)?;
+        let (history, scribe) = Writer::open(&self.config.storage_path)?;
         let targets = targets(&self.config)?;
         let board = restored_board(&self.config, &targets)?;
         let lag = LagMeter::default();
@@ -119,8 +119,12 @@ impl Session {
         // The bus is gone: listeners end when they have heard all. Pages end with the stop.
         self.stop.cancel();
         tasks.join_all().await;
-        history.flush().await;
-        Ok(())
+        drop(history);
+        // The last handle is gone: the thread writes what waits and closes the file, so that
+        // nothing stays in the write-ahead log.
+        tokio::task::spawn_blocking(move || scribe.join())
+            .await?
+            .map_err(|_| anyhow::anyhow!("the history's writer failed"))
     }
 }
 

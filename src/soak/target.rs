@@ -135,7 +135,7 @@ impl<B: Backend> TargetRunner<B> {
             identified = self.identify().await?;
             self.progress.is_introduced = true;
         }
-        self.enter_epoch(&identified).await;
+        self.enter_epoch(&identified).await?;
         if self.progress.cycle_began.is_none() {
             self.begin_cycle().await;
         }
@@ -212,26 +212,29 @@ impl<B: Backend> TargetRunner<B> {
         }
     }
 
-    async fn enter_epoch(&mut self, identified: &Identified) {
+    async fn enter_epoch(&mut self, identified: &Identified) -> Result<(), Trouble> {
         let sighting = Sighting {
             target: self.progress.id.clone(),
             url: self.plan.connection.url.clone(),
             identity: identified.identity.facts(),
             load: self.load(identified).facts(),
             at: self.bus.now(),
+            running: self.progress.epoch.as_ref().map(|epoch| epoch.id),
         };
         let entered = match self.history.enter_epoch(sighting).await {
             Ok(entered) => entered,
-            Err(error) => {
+            // A running epoch goes on without its history; a sample needs one to belong to.
+            Err(error) if self.progress.epoch.is_some() => {
                 tracing::error!(target = %self.progress.id, %error, "the epoch is not in the history; measuring goes on");
-                return;
+                return Ok(());
             }
+            Err(error) => return Err(Trouble { reason: error.to_string(), is_away: false }),
         };
         let is_running = self.progress.epoch.as_ref().is_some_and(|running| running.id == entered.epoch.id);
         let epoch = Arc::new(entered.epoch);
         self.progress.epoch = Some(epoch.clone());
         if is_running {
-            return;
+            return Ok(());
         }
         // A cycle belongs to one epoch: what is left of the last one is not measured.
         self.progress.pending.clear();
@@ -242,6 +245,7 @@ impl<B: Backend> TargetRunner<B> {
         self.progress.grid = Some(grid.clone());
         let (samples, before) = (Arc::new(entered.samples), entered.before.map(Arc::new));
         self.publish(Happening::EpochEntered { epoch, grid, samples, before }).await;
+        Ok(())
     }
 
     fn load(&self, identified: &Identified) -> Load {
