@@ -35,6 +35,9 @@ pub(super) fn service_runtime() -> anyhow::Result<Runtime> {
 /// The most threads that measure: beyond them the client is not the limit.
 const MOST_MEASURING_THREADS: usize = 4;
 
+/// A run of a few cycles gives a server up after so many failures in a row: half a minute.
+const PATIENCE: u32 = 5;
+
 /// How a session runs.
 pub(super) struct Session {
     pub(super) config: Config,
@@ -99,7 +102,7 @@ impl Session {
         }
 
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_MEASURING_THREADS);
-        let limits = Limits { cycles: self.cycles, cores };
+        let limits = Limits { cycles: self.cycles, patience: self.cycles.map(|_| PATIENCE), cores };
         let schedule = self.config.schedule.clone();
         let soak = Soak { targets, schedule, bus, history: history.clone(), lag: lag.clone(), limits };
         let measuring = Builder::new_multi_thread()

@@ -1,6 +1,6 @@
 //! The life of one target: identify, warm up, measure, pause, again.
 //!
-//! It never gives up: while its server is away it asks again with growing pauses.
+//! While its server is away it asks again with growing pauses, and a daemon never gives up.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,6 +64,8 @@ pub struct TargetRunner<B> {
     pub cores: usize,
     /// Complete cycles to measure; without a limit, for ever.
     pub cycles: Option<u64>,
+    /// Failures in a row after which the target is given up; without a limit, never.
+    pub patience: Option<u32>,
     pub progress: Progress,
 }
 
@@ -112,6 +114,10 @@ impl<B: Backend> TargetRunner<B> {
     pub async fn run(mut self) {
         while self.cycles.is_none_or(|cycles| self.progress.completed < cycles) {
             if let Err(trouble) = self.attend().await {
+                if self.patience.is_some_and(|patience| self.progress.troubles >= patience) {
+                    tracing::error!(target = %self.progress.id, reason = trouble.reason, "given up");
+                    return;
+                }
                 self.wait_out(trouble).await;
             }
         }
@@ -130,12 +136,16 @@ impl<B: Backend> TargetRunner<B> {
             self.progress.is_introduced = true;
         }
         self.enter_epoch(&identified).await;
-        if self.progress.pending.is_empty() {
+        if self.progress.cycle_began.is_none() {
             self.begin_cycle().await;
         }
         while let Some(&cell) = self.progress.pending.front() {
-            self.measure_cell(cell).await?;
-            self.progress.pending.pop_front();
+            let outcome = self.measure_cell(cell).await;
+            // A cell whose requests all fail was attempted; one without a server was not.
+            if outcome.as_ref().err().is_none_or(|trouble| !trouble.is_away) {
+                self.progress.pending.pop_front();
+            }
+            outcome?;
             if !self.progress.pending.is_empty() {
                 self.pause().await;
             }
@@ -225,6 +235,7 @@ impl<B: Backend> TargetRunner<B> {
         }
         // A cycle belongs to one epoch: what is left of the last one is not measured.
         self.progress.pending.clear();
+        self.progress.cycle_began = None;
         self.progress.load_seconds = entered.samples.iter().filter_map(|s| s.measurement.load_seconds).collect();
         self.progress.cycle = self.progress.cycle.max(entered.last_cycle);
         let grid = Arc::new(self.plan.grid.grid(identified.identity.slots));
@@ -379,9 +390,7 @@ impl<B: Backend> TargetRunner<B> {
             self.progress.is_introduced = false;
             self.publish(Happening::Away { reason: trouble.reason }).await;
         } else {
-            // The server answers, and nothing that it says is of use: on to the next cell.
             tracing::warn!(target = %self.progress.id, reason = trouble.reason, "no request succeeded");
-            self.progress.pending.pop_front();
         }
         self.enter_state(SchedulerState::WaitingForServer).await;
         sleep(wait).await;

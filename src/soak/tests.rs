@@ -122,7 +122,7 @@ impl Stage {
     /// Starts the soak; its events come in at `self.events`.
     fn start(&mut self, targets: Vec<SoakTarget<MemoryBackend>>) -> tokio::task::JoinHandle<()> {
         let bus = std::mem::replace(&mut self.bus, Bus::new(WallClock::anchored(SOON), None));
-        let limits = Limits { cycles: self.cycles, cores: 1 };
+        let limits = Limits { cycles: self.cycles, patience: None, cores: 1 };
         let (schedule, history) = (self.schedule.clone(), self.history.clone());
         let soak = Soak { targets, schedule, bus, history, lag: LagMeter::default(), limits };
         tokio::spawn(soak.run(self.stop.clone()))
@@ -273,6 +273,22 @@ async fn targets_of_one_lane_take_turns_and_lanes_run_side_by_side() {
         }
         assert_eq!(overlapped, together, "lanes {lanes:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cell_whose_requests_all_fail_was_attempted_and_the_cycle_goes_on() {
+    let mut stage = Stage::new(4);
+    stage.server = SimServer::start(SimOptions { fault_http_500: 0.5, ..exact(4) });
+    stage.cycles = Some(5);
+    let grid = Grid::new(&[1], &[1, 2], true).expect("sound");
+    let events = stage.run(vec![stage.target("t", "a", grid)]).await;
+    assert_eq!(measured_cells(&events).len(), 5 * 2);
+    let all_failed = events.iter().filter(|event| match &event.happening {
+        Happening::SampleEnded { sample, .. } => sample.measurement.failed_requests == sample.measurement.requests,
+        _ => false,
+    });
+    assert!(all_failed.count() > 0, "or this test tests nothing");
+    assert!(!events.iter().any(|event| matches!(event.happening, Happening::Away { .. })), "it does answer");
 }
 
 #[tokio::test(start_paused = true)]
