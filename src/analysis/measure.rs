@@ -36,7 +36,8 @@ pub fn measure(records: &[RequestRecord], circumstances: Circumstances) -> Optio
     let successes: Vec<&RequestRecord> = records.iter().filter(|record| record.succeeded()).collect();
     let latencies = latencies(&successes);
     let level = DecodingLevel::of(records);
-    let median_gap = median(&latencies.inter_token_latency);
+    // Where tokens per chunk are unknown the mean gap of the requests must do.
+    let median_gap = median(&latencies.inter_token_latency).or_else(|| median(&latencies.time_per_output_token));
     let output_tokens = successes.iter().map(|record| record.tokens.output).sum();
     let requests = u32::try_from(records.len()).ok()?;
 

@@ -34,8 +34,6 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    // Another provider cannot have been installed before this one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let log = LogCounter::default();
     start_log(&args.log, log.clone());
     let outcome = match args.command {

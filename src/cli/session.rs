@@ -35,6 +35,9 @@ pub(super) fn service_runtime() -> anyhow::Result<Runtime> {
 /// The most threads that measure: beyond them the client is not the limit.
 const MOST_MEASURING_THREADS: usize = 4;
 
+/// A run of a few cycles gives a server up after so many failures in a row: half a minute.
+const PATIENCE: u32 = 5;
+
 /// How a session runs.
 pub(super) struct Session {
     pub(super) config: Config,
@@ -59,7 +62,7 @@ impl Session {
         F: Future<Output = ()> + Send + 'static,
     {
         let clock = WallClock::System;
-        let (history, _) = Writer::open(&self.config.storage_path)?;
+        let (history, scribe) = Writer::open(&self.config.storage_path)?;
         let targets = targets(&self.config)?;
         let board = restored_board(&self.config, &targets)?;
         let lag = LagMeter::default();
@@ -99,7 +102,7 @@ impl Session {
         }
 
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_MEASURING_THREADS);
-        let limits = Limits { cycles: self.cycles, cores };
+        let limits = Limits { cycles: self.cycles, patience: self.cycles.map(|_| PATIENCE), cores };
         let schedule = self.config.schedule.clone();
         let soak = Soak { targets, schedule, bus, history: history.clone(), lag: lag.clone(), limits };
         let measuring = Builder::new_multi_thread()
@@ -116,8 +119,12 @@ impl Session {
         // The bus is gone: listeners end when they have heard all. Pages end with the stop.
         self.stop.cancel();
         tasks.join_all().await;
-        history.flush().await;
-        Ok(())
+        drop(history);
+        // The last handle is gone: the thread writes what waits and closes the file, so that
+        // nothing stays in the write-ahead log.
+        tokio::task::spawn_blocking(move || scribe.join())
+            .await?
+            .map_err(|_| anyhow::anyhow!("the history's writer failed"))
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Client {
 impl Client {
     /// Connects lazily: no byte is sent here.
     pub fn new(connection: &Connection) -> Result<Self, ClientError> {
+        // The HTTP library takes the process' provider. One that is there already is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .default_headers(headers(connection)?)
             .user_agent(concat!("llmsoak/", env!("CARGO_PKG_VERSION")))

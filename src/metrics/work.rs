@@ -1,6 +1,6 @@
 //! Counters and histograms of the work: they grow with the events of the bus.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
@@ -26,6 +26,15 @@ const REQUEST_BOUNDS: [f64; 22] = [
     480.0, 960.0,
 ];
 
+/// A target that has series.
+#[derive(Debug)]
+struct Adopted {
+    /// With the model under which it has them.
+    id: TargetId,
+    /// The worker counts that have histograms.
+    workers: BTreeSet<u32>,
+}
+
 /// The families, and the targets that have series in them.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -45,8 +54,7 @@ pub(super) struct Work {
     time_per_output_token: HistogramVec,
     inter_token_latency: HistogramVec,
     request_duration: HistogramVec,
-    /// The model under which each target has its series.
-    adopted: Mutex<BTreeMap<Arc<str>, TargetId>>,
+    adopted: Mutex<BTreeMap<Arc<str>, Adopted>>,
 }
 
 impl Work {
@@ -124,10 +132,11 @@ impl Work {
     /// Makes every counter of a target, at 0, and drops those under a model that it had before.
     pub(super) fn adopt(&self, id: &TargetId) {
         let mut adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
-        if adopted.get(&id.name) == Some(id) {
+        if adopted.get(&id.name).is_some_and(|known| known.id == *id) {
             return;
         }
-        if let Some(before) = adopted.insert(id.name.clone(), id.clone()) {
+        let fresh = Adopted { id: id.clone(), workers: BTreeSet::new() };
+        if let Some(before) = adopted.insert(id.name.clone(), fresh) {
             self.forget(&before);
         }
         for family in self.plain_counters() {
@@ -141,7 +150,8 @@ impl Work {
         }
     }
 
-    fn forget(&self, id: &TargetId) {
+    fn forget(&self, adopted: &Adopted) {
+        let id = &adopted.id;
         // What is not there need not be removed.
         for family in self.plain_counters() {
             let _ = family.remove_label_values(&labels(id));
@@ -152,6 +162,15 @@ impl Work {
                 let _ = family.remove_label_values(&with(id, value));
             }
         }
+        for workers in &adopted.workers {
+            for family in self.histograms() {
+                let _ = family.remove_label_values(&with(id, &workers.to_string()));
+            }
+        }
+    }
+
+    fn histograms(&self) -> [&HistogramVec; 4] {
+        [&self.time_to_first_token, &self.time_per_output_token, &self.inter_token_latency, &self.request_duration]
     }
 
     fn plain_counters(&self) -> [&IntCounterVec; 8] {
@@ -213,13 +232,17 @@ impl Work {
         }
         let without = u64::from(latencies.requests_without_inter_token_latency);
         self.requests_without_inter_token_latency.with_label_values(&labels(id)).inc_by(without);
+        if let Some(adopted) = self.adopted.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id.name) {
+            adopted.workers.insert(sample.cell.workers);
+        }
         let workers = sample.cell.workers.to_string();
-        for (family, values) in [
-            (&self.time_to_first_token, &latencies.time_to_first_token),
-            (&self.time_per_output_token, &latencies.time_per_output_token),
-            (&self.inter_token_latency, &latencies.inter_token_latency),
-            (&self.request_duration, &latencies.request_duration),
-        ] {
+        let values = [
+            &latencies.time_to_first_token,
+            &latencies.time_per_output_token,
+            &latencies.inter_token_latency,
+            &latencies.request_duration,
+        ];
+        for (family, values) in self.histograms().into_iter().zip(values) {
             // Collected apart and added at once: a scrape sees whole samples.
             let histogram = family.with_label_values(&with(id, &workers)).local();
             values.iter().for_each(|value| histogram.observe(*value));

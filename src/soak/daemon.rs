@@ -29,6 +29,8 @@ pub struct SoakTarget<B> {
 pub struct Limits {
     /// Complete cycles of each target; without a limit, for ever.
     pub cycles: Option<u64>,
+    /// Failures in a row after which a target is given up; without a limit, never.
+    pub patience: Option<u32>,
     /// Threads of the measuring runtime.
     pub cores: usize,
 }
@@ -61,6 +63,7 @@ impl<B: Backend> Soak<B> {
                 lag: self.lag.clone(),
                 cores: self.limits.cores,
                 cycles: self.limits.cycles,
+                patience: self.limits.patience,
                 progress: Progress::new(target.id),
             };
             let stop = stop.clone();

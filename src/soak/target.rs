@@ -1,6 +1,6 @@
 //! The life of one target: identify, warm up, measure, pause, again.
 //!
-//! It never gives up: while its server is away it asks again with growing pauses.
+//! While its server is away it asks again with growing pauses, and a daemon never gives up.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,6 +64,8 @@ pub struct TargetRunner<B> {
     pub cores: usize,
     /// Complete cycles to measure; without a limit, for ever.
     pub cycles: Option<u64>,
+    /// Failures in a row after which the target is given up; without a limit, never.
+    pub patience: Option<u32>,
     pub progress: Progress,
 }
 
@@ -115,6 +117,10 @@ impl<B: Backend> TargetRunner<B> {
     pub async fn run(mut self) {
         while self.cycles.is_none_or(|cycles| self.progress.completed < cycles) {
             if let Err(trouble) = self.attend().await {
+                if self.patience.is_some_and(|patience| self.progress.troubles >= patience) {
+                    tracing::error!(target = %self.progress.id, reason = trouble.reason, "given up");
+                    return;
+                }
                 self.wait_out(trouble).await;
             }
         }
@@ -132,7 +138,7 @@ impl<B: Backend> TargetRunner<B> {
             identified = self.identify().await?;
             self.progress.is_introduced = true;
         }
-        self.enter_epoch(&identified).await;
+        self.enter_epoch(&identified).await?;
         if let Some(Dropped { fields, reason }) = self.progress.dropped.take() {
             self.publish(Happening::FieldsDropped { fields, reason }).await;
         }
@@ -140,12 +146,12 @@ impl<B: Backend> TargetRunner<B> {
             self.begin_cycle().await;
         }
         while let Some(&cell) = self.progress.pending.front() {
-            let measured = self.measure_cell(cell).await;
-            // A server that answers, but nothing of use, has had this cell's turn of the cycle.
-            if !measured.as_ref().is_err_and(|trouble| trouble.is_away) {
+            let outcome = self.measure_cell(cell).await;
+            // A cell whose requests all fail was attempted; one without a server was not.
+            if outcome.as_ref().err().is_none_or(|trouble| !trouble.is_away) {
                 self.progress.pending.pop_front();
             }
-            measured?;
+            outcome?;
             if !self.progress.pending.is_empty() {
                 self.pause().await;
             }
@@ -210,26 +216,29 @@ impl<B: Backend> TargetRunner<B> {
         }
     }
 
-    async fn enter_epoch(&mut self, identified: &Identified) {
+    async fn enter_epoch(&mut self, identified: &Identified) -> Result<(), Trouble> {
         let sighting = Sighting {
             target: self.progress.id.clone(),
             url: self.plan.connection.url.clone(),
             identity: identified.identity.facts(),
             load: self.load(identified).facts(),
             at: self.bus.now(),
+            running: self.progress.epoch.as_ref().map(|epoch| epoch.id),
         };
         let entered = match self.history.enter_epoch(sighting).await {
             Ok(entered) => entered,
-            Err(error) => {
+            // A running epoch goes on without its history; a sample needs one to belong to.
+            Err(error) if self.progress.epoch.is_some() => {
                 tracing::error!(target = %self.progress.id, %error, "the epoch is not in the history; measuring goes on");
-                return;
+                return Ok(());
             }
+            Err(error) => return Err(Trouble { reason: error.to_string(), is_away: false }),
         };
         let is_running = self.progress.epoch.as_ref().is_some_and(|running| running.id == entered.epoch.id);
         let epoch = Arc::new(entered.epoch);
         self.progress.epoch = Some(epoch.clone());
         if is_running {
-            return;
+            return Ok(());
         }
         // A cycle belongs to one epoch: what is left of the last one is not measured.
         self.progress.pending.clear();
@@ -240,6 +249,7 @@ impl<B: Backend> TargetRunner<B> {
         self.progress.grid = Some(grid.clone());
         let (samples, before) = (Arc::new(entered.samples), entered.before.map(Arc::new));
         self.publish(Happening::EpochEntered { epoch, grid, samples, before }).await;
+        Ok(())
     }
 
     fn load(&self, identified: &Identified) -> Load {

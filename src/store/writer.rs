@@ -30,6 +30,8 @@ pub struct Sighting {
     pub identity: Facts,
     pub load: Facts,
     pub at: Timestamp,
+    /// The epoch that runs, as far as the caller knows: its samples need not be read again.
+    pub running: Option<EpochId>,
 }
 
 /// The epoch that a sighting belongs to.
@@ -40,7 +42,7 @@ pub struct Entered {
     pub before: Option<Epoch>,
     /// Whether this sighting opened it.
     pub is_new: bool,
-    /// What was measured in it so far.
+    /// What was measured in it so far; empty for the epoch that the caller said runs.
     pub samples: Vec<Sample>,
     /// The last cycle of the target in any epoch.
     pub last_cycle: u64,
@@ -204,7 +206,10 @@ impl Scribe {
                     "UPDATE epoch SET identity = ?2, last_seen = ?3 WHERE id = ?1",
                     params![epoch.id.0, json(&epoch.identity), rows::time(seen.at)],
                 )?;
-                let samples = self.history.samples(&seen.target, epoch.id)?;
+                let samples = match seen.running {
+                    Some(running) if running == epoch.id => Vec::new(),
+                    _ => self.history.samples(&seen.target, epoch.id)?,
+                };
                 Ok(Entered { epoch, before: None, is_new: false, samples, last_cycle })
             }
             before => {
