@@ -21,7 +21,7 @@ use super::prompts;
 use crate::analysis::measure::{Circumstances, measure};
 use crate::analysis::quantile::median;
 use crate::analysis::validity::{Bounds, judge};
-use crate::client::{Identified, Timeline, Timeouts};
+use crate::client::{Dropped, Identified, Timeline, Timeouts};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{Api, Prompts, SchedulePlan, TargetPlan};
 use crate::domain::{
@@ -84,6 +84,8 @@ pub struct Progress {
     completed: u64,
     /// Whether the server's fields were settled since it was last away.
     is_introduced: bool,
+    /// What was settled and is yet to be told: the history knows a target from its first epoch on.
+    dropped: Option<Dropped>,
     troubles: u32,
     load_seconds: VecDeque<f64>,
 }
@@ -102,6 +104,7 @@ impl Progress {
             last_cycle_took: None,
             completed: 0,
             is_introduced: false,
+            dropped: None,
             troubles: 0,
             load_seconds: VecDeque::new(),
         }
@@ -136,6 +139,9 @@ impl<B: Backend> TargetRunner<B> {
             self.progress.is_introduced = true;
         }
         self.enter_epoch(&identified).await?;
+        if let Some(Dropped { fields, reason }) = self.progress.dropped.take() {
+            self.publish(Happening::FieldsDropped { fields, reason }).await;
+        }
         if self.progress.cycle_began.is_none() {
             self.begin_cycle().await;
         }
@@ -194,9 +200,7 @@ impl<B: Backend> TargetRunner<B> {
         let Some(request) = request else { return Ok(()) };
         let (attempts, dropped) =
             self.backend.negotiate(&request, &Timeline::start(), self.timeouts(self.plan.request.timeout)).await;
-        if let Some(dropped) = dropped {
-            self.publish(Happening::FieldsDropped { fields: dropped.fields, reason: dropped.reason }).await;
-        }
+        self.progress.dropped = dropped.or(self.progress.dropped.take());
         for (index, attempt) in attempts.iter().enumerate() {
             if index > 0 {
                 self.publish(Happening::RequestStarted).await;

@@ -1,3 +1,5 @@
+//! The pages as a browser gets them: routes, headers, and the status page as a snapshot.
+
 use std::path::Path;
 
 use axum::body::{Body, to_bytes};

@@ -1,1 +1,17 @@
-fn main() {}
+//! The integration tests: the program from outside, and the laws of the house.
+//!
+//! Nothing here asserts how long something takes: what is awaited is polled until it is
+//! there, and ports, folders and processes belong to one test each.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
+
+mod apis;
+mod crash;
+mod daemon;
+mod lanes;
+mod once;
+mod readme;
+mod real;
+mod support;
+mod tidy;
+mod tools;

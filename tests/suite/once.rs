@@ -1,0 +1,60 @@
+//! `llmsoak once`: its exit codes and its totals.
+
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use crate::support::{Process, Stage, Target, eventually, scrape, simulator};
+
+/// The number that follows `what: ` on a line of stdout.
+fn told(process: &Process, what: &str) -> f64 {
+    let stdout = process.stdout();
+    let number = stdout.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(": ")?.split(", ").next());
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {what} in:\n{stdout}"))
+}
+
+#[test]
+fn it_reports_and_its_totals_are_the_servers_own() {
+    let (_sim, sim) = simulator(&["--slots", "4"]);
+    let stage = Stage::new();
+    let mut once = stage.once(&[Target::at(sim)], 3);
+    assert_eq!(once.code(), Some(0), "{}", once.stderr());
+    let counted = scrape(sim);
+    assert_eq!(told(&once, "output tokens, warm-ups included"), counted.sum("llamacpp:tokens_predicted_total", &[]),);
+    assert_eq!(told(&once, "prompt tokens, warm-ups included"), counted.sum("llamacpp:prompt_tokens_total", &[]));
+    assert_eq!(told(&once, "samples"), 9.0);
+    assert!(once.stdout().contains(", 0 failed\n"), "{}", once.stdout());
+    let stdout = once.stdout();
+    let report = stdout.lines().find_map(|line| line.strip_prefix("report: ")).expect("the path of a report");
+    assert!(std::fs::read_to_string(report).expect("a report").contains("tiny:1m"));
+    assert!(Path::new(report).parent().expect("a folder").join("charts").is_dir());
+    assert_eq!(stage.history().one::<u32>("SELECT COUNT(*) FROM cycle WHERE completed_at IS NOT NULL"), 3);
+}
+
+#[test]
+fn without_a_valid_sample_it_says_so() {
+    let (_sim, sim) = simulator(&[]);
+    let stage = Stage::new();
+    stage.write("prompts.txt", &format!("{}\n", ["story"; 96].join(" ")));
+    let request = "{output_tokens: 8, prefix_cache: allow, prompts_file: prompts.txt}";
+    let mut once = stage.once(&[Target { request, ..Target::at(sim) }], 1);
+    assert_eq!(once.code(), Some(2), "{}", once.stderr());
+    assert!(once.stdout().contains("samples: 3, 0 valid\n"), "{}", once.stdout());
+    let reasons: Vec<String> = stage.history().column("SELECT invalid_reason FROM sample");
+    assert!(reasons.iter().all(|reason| reason.contains("prefix_cache")), "{reasons:?}");
+}
+
+#[test]
+fn interrupted_it_says_so() {
+    let (_sim, sim) = simulator(&["--speed", "0.1"]);
+    for signal in [Signal::INT, Signal::TERM] {
+        let stage = Stage::new();
+        let mut once = stage.once(&[Target::at(sim)], 100);
+        eventually("a sample in the history", || once.stderr().contains("message=sample ").then_some(()));
+        once.signal(signal);
+        assert_eq!(once.code(), Some(3), "{}", once.stderr());
+        assert!(!once.stderr().contains("not stopped in time"), "{}", once.stderr());
+        assert!(told(&once, "samples") >= 1.0);
+        stage.history().check_integrity();
+    }
+}

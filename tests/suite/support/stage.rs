@@ -1,0 +1,105 @@
+//! A folder with a configuration and a history, and the simulated servers beside it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{History, Process};
+
+/// A simulated server of the tiny model, on a port of its own.
+pub(crate) fn simulator(flags: &[&str]) -> (Process, SocketAddr) {
+    simulator_at("127.0.0.1:0", flags)
+}
+
+/// The same on a port that is known before.
+pub(crate) fn simulator_at(address: &str, flags: &[&str]) -> (Process, SocketAddr) {
+    let always = ["sim", "--profile", "tiny", "--web.listen-address", address];
+    let mut process = Process::start(&[&always, flags].concat());
+    let address = process.address();
+    (process, address)
+}
+
+/// A target as the tests like it: a cycle of it takes a fraction of a second.
+#[derive(Clone, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) url: String,
+    pub(crate) lane: &'a str,
+    pub(crate) grid: &'a str,
+    pub(crate) request: &'a str,
+}
+
+impl Target<'_> {
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self {
+            name: "target",
+            url: format!("http://{address}"),
+            lane: "lane",
+            grid: "{workers: [1, 2], batch: [1, 4]}",
+            request: "{output_tokens: 8}",
+        }
+    }
+}
+
+/// A temporary folder to run in.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    folder: TempDir,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where the history and the reports are.
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    pub(crate) fn history(&self) -> History {
+        History::open(&self.storage())
+    }
+
+    /// Writes a file and returns its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    }
+
+    /// Writes the configuration of some targets and returns its path.
+    pub(crate) fn configure(&self, targets: &[Target<'_>]) -> String {
+        let mut text = "schedule: {pause_between_samples: 20ms}\ntargets:\n".to_owned();
+        for Target { name, url, lane, grid, request } in targets {
+            text += &format!(
+                "  - name: {name}\n    url: {url}\n    lane: {lane}\n    grid: {grid}\n    request: {request}\n"
+            );
+        }
+        self.write("llmsoak.yml", &text)
+    }
+
+    /// Starts a command with those targets and this folder's history.
+    fn start(&self, command: &str, targets: &[Target<'_>], flags: &[&str]) -> Process {
+        let (config, storage) = (self.configure(targets), self.storage().display().to_string());
+        let always = [command, "--config.file", &config, "--storage.path", &storage];
+        Process::start(&[&always, flags].concat())
+    }
+
+    /// Starts the daemon on a port of its own.
+    pub(crate) fn run(&self, targets: &[Target<'_>]) -> (Process, SocketAddr) {
+        let mut process = self.start("run", targets, &["--web.listen-address", "127.0.0.1:0"]);
+        let address = process.address();
+        (process, address)
+    }
+
+    /// Starts a few cycles.
+    pub(crate) fn once(&self, targets: &[Target<'_>], cycles: u32) -> Process {
+        self.start("once", targets, &["--cycles", &cycles.to_string()])
+    }
+}

@@ -1,0 +1,113 @@
+//! What other programs make of this one: promtool, Prometheus, a browser.
+//!
+//! A tool that is missing is no failure here: its test says on stderr that it was skipped,
+//! past the harness, which shows nothing of tests that pass. Two variables are for those
+//! who want to be sure: `LLMSOAK_REQUIRE_TOOLS`, a comma-separated list of tools whose
+//! absence is a failure, and `LLMSOAK_TOOL_LOG`, a file that gets the line `ran NAME` or
+//! `skipped NAME` of each test.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Process, Stage, Target, eventually, free_address, get, simulator, soaked};
+
+/// Writes a line to the process' own stderr, which the harness does not capture.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A tool to run, where there is one.
+fn tool(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    if let Some(log) = std::env::var_os("LLMSOAK_TOOL_LOG") {
+        let mut log = OpenOptions::new().append(true).create(true).open(log).expect("LLMSOAK_TOOL_LOG names a file");
+        let what = if found.is_some() { "ran" } else { "skipped" };
+        // One write, so that lines of tests at work side by side stay whole.
+        log.write_all(format!("{what} {name}\n").as_bytes()).expect("a writable LLMSOAK_TOOL_LOG");
+    }
+    if found.is_none() {
+        say(&format!("skipped: {name} is not installed"));
+        let required = std::env::var("LLMSOAK_REQUIRE_TOOLS").unwrap_or_default();
+        assert!(!required.split(',').any(|required| required == name), "LLMSOAK_REQUIRE_TOOLS asks for {name}");
+    }
+    found
+}
+
+#[test]
+fn promtool_finds_no_fault() {
+    let Some(promtool) = tool("promtool") else { return };
+    let (_sim, sim) = simulator(&[]);
+    let stage = Stage::new();
+    let (_daemon, address) = stage.run(&[Target::at(sim)]);
+    let page = soaked(address).text;
+    let mut command = Command::new(promtool);
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut check = command.spawn().expect("promtool starts");
+    // Closed by being dropped.
+    check.stdin.take().expect("a pipe").write_all(page.as_bytes()).expect("promtool reads");
+    let output = check.wait_with_output().expect("promtool ends");
+    let said = [output.stdout, output.stderr].concat();
+    assert_eq!(String::from_utf8_lossy(&said), "");
+    assert!(output.status.success());
+}
+
+#[test]
+fn prometheus_scrapes_it() {
+    let Some(prometheus) = tool("prometheus") else { return };
+    let (_sim, sim) = simulator(&[]);
+    let stage = Stage::new();
+    let (_daemon, address) = stage.run(&[Target::at(sim)]);
+    soaked(address);
+    let config = stage.write(
+        "prometheus.yml",
+        &format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
+             scrape_configs:\n  - job_name: llmsoak\n    static_configs: [{{targets: ['{address}']}}]\n"
+        ),
+    );
+    let place = free_address();
+    let mut command = Command::new(prometheus);
+    command.arg(format!("--config.file={config}"));
+    command.arg(format!("--storage.tsdb.path={}", stage.path().join("tsdb").display()));
+    command.arg(format!("--web.listen-address={place}"));
+    let _prometheus = Process::spawn(command, "prometheus");
+    let answer = |query: &str| {
+        let (_, body) = get(place, &format!("/api/v1/query?query={query}")).ok()?;
+        let answer: Value = serde_json::from_str(&body).ok()?;
+        answer.pointer("/data/result/0").cloned()
+    };
+    eventually("up == 1", || answer("up").filter(|up| up.pointer("/value/1") == Some(&Value::from("1"))));
+    let optimum = eventually("an optimum", || answer("llmsoak_optimum_tokens_per_second"));
+    let label = |name: &str| optimum.pointer(&format!("/metric/{name}")).and_then(Value::as_str);
+    assert_eq!((label("target"), label("objective")), (Some("target"), Some("throughput")), "{optimum}");
+    let rate: f64 = optimum.pointer("/value/1").and_then(Value::as_str).expect("a value").parse().expect("a number");
+    assert!(rate > 0.0);
+}
+
+#[test]
+fn a_browser_shows_it() {
+    let Some(chromium) = tool("chromium") else { return };
+    let (_sim, sim) = simulator(&[]);
+    let stage = Stage::new();
+    // One cell: its place is the optimum, whatever the rates.
+    let (_daemon, address) = stage.run(&[Target { grid: "{workers: [2], batch: [4]}", ..Target::at(sim) }]);
+    soaked(address);
+    for (path, optimum) in [("", "2 workers × batch 4"), ("report", "Best configuration")] {
+        let mut command = Command::new(&chromium);
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
+        command.args(["--enable-logging=stderr", "--dump-dom"]);
+        command.arg(format!("--user-data-dir={}", stage.path().join("browser").display()));
+        command.arg(format!("http://{address}/{path}"));
+        let mut browser = Process::spawn(command, "chromium");
+        assert_eq!(browser.code(), Some(0), "/{path}");
+        let (document, log) = (browser.stdout(), browser.stderr());
+        assert!(document.contains(optimum), "/{path}: {optimum} is not in:\n{document}");
+        let complaints: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
+        assert!(complaints.is_empty(), "/{path}: {complaints:#?}");
+    }
+}
