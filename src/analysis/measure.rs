@@ -88,7 +88,7 @@ fn sum_known(successes: &[&RequestRecord], count: impl Fn(&RequestRecord) -> Opt
 
 /// Uncached prompt tokens / the server's time on them.
 fn prompt_rate(successes: &[&RequestRecord]) -> Option<f64> {
-    let seconds = successes.iter().map(|record| record.timings.prompt).sum::<Option<Duration>>()?.as_secs_f64();
+    let seconds: f64 = successes.iter().map(|r| Some(r.timings.prompt?.as_secs_f64())).sum::<Option<f64>>()?;
     let processed: u64 = successes
         .iter()
         .map(|record| Some(record.tokens.prompt?.saturating_sub(record.tokens.cached_prompt.unwrap_or(0))))

@@ -47,7 +47,7 @@ pub fn judge(
     bounds: &Bounds,
 ) -> Vec<InvalidReason> {
     let verdicts = [
-        (InvalidReason::FailedRequests, too_many_failed(measurement, bounds)),
+        (InvalidReason::FailedRequests, too_many_failed(measurement, bounds) || failure_set_the_time(records)),
         (InvalidReason::ModelLoad, model_was_loaded(measurement, median_load_seconds, bounds)),
         (InvalidReason::PrefixCache, records.iter().any(|record| cache_answered(record, bounds))),
         (InvalidReason::ClientLimited, client_was_the_limit(measurement, bounds)),
@@ -57,6 +57,12 @@ pub fn judge(
 
 fn too_many_failed(measurement: &Measurement, bounds: &Bounds) -> bool {
     f64::from(measurement.failed_requests) > bounds.failed_requests_ratio * f64::from(measurement.requests)
+}
+
+/// Whether the total is that of a failure: a single stream that hangs until its time-out
+/// would make a sound batch look slow.
+fn failure_set_the_time(records: &[RequestRecord]) -> bool {
+    records.iter().max_by_key(|record| record.ended).is_some_and(|last| !last.succeeded())
 }
 
 fn model_was_loaded(measurement: &Measurement, median_load_seconds: Option<f64>, bounds: &Bounds) -> bool {
@@ -140,5 +146,18 @@ mod tests {
             records[0].failure = Some(RequestFailure::new(FailureKind::Http5xx, "503"));
         };
         check(fail, &[InvalidReason::FailedRequests]);
+    }
+
+    #[test]
+    fn one_failure_of_many_is_borne_unless_it_ends_last() {
+        for (ended, expected) in [(50, &[][..]), (500, &[InvalidReason::FailedRequests])] {
+            let mut records = vec![stream(0, &[10, 20, 30, 110], 110); 40];
+            records[7].failure = Some(RequestFailure::new(FailureKind::TimeoutBetweenTokens, "silent"));
+            records[7].ended = Duration::from_millis(ended);
+            let circumstances =
+                Circumstances { cell: Cell::new(40, 40), slots: None, timer_lag_p99: None, client_cpu_ratio: 0.0 };
+            let (measurement, _) = measure(&records, circumstances).expect("has records");
+            assert_eq!(judge(&records, &measurement, None, &Bounds::default()), expected);
+        }
     }
 }

@@ -11,9 +11,9 @@ use crate::domain::{Chunk, FailureKind, RequestFailure, ServerTimings, TokenCoun
 /// (`llm/llama_server.go`).
 const REPETITIONS: u32 = 30;
 /// More text-bearing chunks than this, per asked token, and the stream is given up.
-const CHUNKS_PER_ASKED_TOKEN: usize = 4;
+const CHUNKS_PER_ASKED_TOKEN: u64 = 4;
 /// What an answer may hold beyond that, chunks: templates and reasoning preambles.
-const SPARE_CHUNKS: usize = 1024;
+const SPARE_CHUNKS: u64 = 1024;
 
 /// An answer as far as it has come.
 #[derive(Debug)]
@@ -73,15 +73,22 @@ impl Answer {
     }
 
     fn take_text(&mut self, text: u64, cumulative: Option<u64>, at: Duration) {
-        if self.chunks.len() >= self.asked_tokens as usize * CHUNKS_PER_ASKED_TOKEN + SPARE_CHUNKS {
+        if self.chunks.len() as u64 >= self.most_tokens() {
             self.fail(FailureKind::TooLarge, "far more text than was asked for");
             return;
         }
         self.repetitions = if text == self.last_text { self.repetitions + 1 } else { 1 };
         self.last_text = text;
+        let most = self.most_tokens();
+        let cumulative = cumulative.filter(|&count| count <= most);
         let tokens = cumulative.zip(self.cumulative).and_then(|(now, before)| now.checked_sub(before));
         self.cumulative = cumulative;
         self.chunks.push(Chunk { at, tokens: tokens.and_then(|n| u32::try_from(n).ok()) });
+    }
+
+    /// No answer has more chunks or tokens than this; a count beyond it is not believed.
+    fn most_tokens(&self) -> u64 {
+        u64::from(self.asked_tokens) * CHUNKS_PER_ASKED_TOKEN + SPARE_CHUNKS
     }
 
     /// Notes a failure; the first one counts.
@@ -116,8 +123,9 @@ impl Answer {
 
     /// The parts of a record: chunks, counts, the server's times, the failure.
     pub fn into_parts(self) -> (Vec<Chunk>, TokenCounts, ServerTimings, Option<RequestFailure>) {
-        let told = self.usage.and_then(|usage| usage.output);
-        let (output, source) = match (told, self.timed_output_tokens) {
+        let most = self.most_tokens();
+        let told = self.usage.and_then(|usage| usage.output).filter(|&count| count <= most);
+        let (output, source) = match (told, self.timed_output_tokens.filter(|&count| count <= most)) {
             (Some(output), _) => (output, TokenSource::Usage),
             (None, Some(output)) => (output, TokenSource::ServerTimings),
             (None, None) => (self.chunks.len() as u64, TokenSource::Chunks),

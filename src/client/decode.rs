@@ -147,8 +147,11 @@ struct LlamaTimings {
     predicted_ms: Option<f64>,
 }
 
+/// The longest time that is believed.
+const LONGEST: Duration = Duration::from_secs(1 << 32);
+
 fn milliseconds(value: Option<f64>) -> Option<Duration> {
-    Duration::try_from_secs_f64(value? / 1e3).ok()
+    Duration::try_from_secs_f64(value? / 1e3).ok().filter(|span| *span < LONGEST)
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -266,7 +269,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 }
 
 /// The largest count that is believed.
-const LARGEST_COUNT: u64 = 1 << 53;
+const LARGEST_COUNT: u64 = 1 << 32;
 
 /// A count that a server told soundly: a whole number that is not negative; else nothing.
 #[derive(Clone, Copy, Default)]

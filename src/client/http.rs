@@ -1,13 +1,14 @@
 //! The connection to one server: pool, headers, TLS, and what its errors mean.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
 use super::identify::Identified;
-use crate::domain::plan::{Api, Connection};
+use crate::domain::plan::{Api, Connection, Secret};
 use crate::domain::{FailureKind, RequestFailure};
 
 /// The answer to an identity probe is read up to this many bytes.
@@ -36,6 +37,8 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     api: Api,
+    /// Values that must not come back in what is told of an error.
+    secrets: Arc<[Secret]>,
 }
 
 impl Client {
@@ -63,7 +66,10 @@ impl Client {
             let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| fault(error.to_string()))?;
             builder = builder.tls_certs_merge(certificates);
         }
-        Ok(Self { http: builder.build()?, base: connection.url.clone(), api: connection.api })
+        let headers = connection.headers.iter().map(|(_, value)| value.clone());
+        let secrets = headers.chain(connection.api_key.clone()).filter(|secret| !secret.reveal().is_empty());
+        let secrets = secrets.collect();
+        Ok(Self { http: builder.build()?, base: connection.url.clone(), api: connection.api, secrets })
     }
 
     pub fn api(&self) -> Api {
@@ -80,7 +86,7 @@ impl Client {
             .body(body)
     }
 
-    /// Asks one identity endpoint; `None` of anything but an answer within its bounds.
+    /// Asks one identity endpoint. Any answer is one, whatever its status.
     pub(super) async fn probe(&self, path: &str) -> Result<Probed, RequestFailure> {
         let ask = async {
             // A connection of its own: some servers close theirs after an answer without a word,
@@ -91,7 +97,7 @@ impl Client {
             let server = response.headers().get(reqwest::header::SERVER).and_then(|value| value.to_str().ok());
             let server = server.unwrap_or_default().to_owned();
             let body = read_bounded(response, PROBE_LIMIT).await;
-            Ok(Probed { succeeded: status.is_success(), server, body })
+            Ok(Probed { status: status.as_u16(), server, body })
         };
         let late = |_| RequestFailure::new(FailureKind::TimeoutTotal, format!("no answer to {path} in 2 s"));
         timeout(PROBE_TIMEOUT, ask).await.map_err(late)?
@@ -99,13 +105,27 @@ impl Client {
 
     /// Finds out what kind of server answers, and what it tells of itself.
     pub async fn identify(&self, model: Option<&str>) -> Result<Identified, RequestFailure> {
-        super::identify::identify(self, model).await
+        super::identify::identify(self, model).await.map_err(|failure| self.redacted(failure))
+    }
+
+    /// The failure without secrets: some servers and proxies repeat what they were sent.
+    pub(super) fn redacted(&self, mut failure: RequestFailure) -> RequestFailure {
+        for secret in self.secrets.iter() {
+            failure.detail = failure.detail.replace(secret.reveal(), "<secret>");
+        }
+        failure
+    }
+}
+
+impl Probed {
+    pub(super) fn succeeded(&self) -> bool {
+        (200..300).contains(&self.status)
     }
 }
 
 /// The answer to an identity probe.
 pub(super) struct Probed {
-    pub(super) succeeded: bool,
+    pub(super) status: u16,
     /// The `Server` header.
     pub(super) server: String,
     pub(super) body: Vec<u8>,

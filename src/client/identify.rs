@@ -45,13 +45,24 @@ pub(super) async fn identify(client: &Client, model: Option<&str>) -> Result<Ide
     Ok(Identified { identity, api: Api::OpenAi })
 }
 
-/// Asks for JSON; `None` of an error status or anything else than JSON.
-async fn json(client: &Client, path: &str) -> Result<Option<Value>, RequestFailure> {
-    Ok(parsed(&client.probe(path).await?))
+/// Asks a path that the server need not have; `None` of anything else than JSON.
+async fn json(client: &Client, path: &str) -> Option<Value> {
+    client.probe(path).await.ok().as_ref().and_then(parsed)
+}
+
+/// Asks a path that tells servers apart: one that fails there is not told apart at all, it is
+/// not ready. A proxy before a server that restarts must not make it another server.
+async fn telling(client: &Client, path: &str) -> Result<Probed, RequestFailure> {
+    let probed = client.probe(path).await?;
+    if probed.status < 500 && probed.status != 429 {
+        return Ok(probed);
+    }
+    let words = super::decode::error_words(&probed.body);
+    Err(RequestFailure::new(FailureKind::Http5xx, format!("{path}: {}: {words}", probed.status)))
 }
 
 fn parsed(probed: &Probed) -> Option<Value> {
-    serde_json::from_slice(&probed.body).ok().filter(|_| probed.succeeded)
+    serde_json::from_slice(&probed.body).ok().filter(|_| probed.succeeded())
 }
 
 /// The text at a path of members, not empty and of bounded length.
@@ -79,13 +90,13 @@ struct Models {
 
 impl Models {
     async fn ask(client: &Client) -> Result<Self, RequestFailure> {
-        let probed = client.probe("/v1/models").await?;
-        let answer = parsed(&probed).unwrap_or(Value::Null);
-        if answer.get("error").is_some() || (!probed.succeeded && is_loading(&probed)) {
+        let probed = telling(client, "/v1/models").await?;
+        if matches!(probed.status, 401 | 403) {
             let words = super::decode::error_words(&probed.body);
-            return Err(RequestFailure::new(FailureKind::Http5xx, format!("not ready: {words}")));
+            let hint = "set targets[].api_key_file or api_key_env";
+            return Err(RequestFailure::new(FailureKind::Http4xx, format!("{}: {words}; hint: {hint}", probed.status)));
         }
-        Ok(Self { answer, server: probed.server })
+        Ok(Self { answer: parsed(&probed).unwrap_or(Value::Null), server: probed.server })
     }
 
     /// The entry of the model asked for, else the first.
@@ -115,19 +126,14 @@ impl Models {
     }
 }
 
-/// llama.cpp answers every route with 503 while it loads.
-fn is_loading(probed: &Probed) -> bool {
-    super::decode::error_words(&probed.body).contains("Loading model")
-}
-
 /// `/api/version` and the greeting at `/` (Ollama `server/routes.go`).
 async fn ollama(client: &Client, model: Option<&str>) -> Result<Option<ServerIdentity>, RequestFailure> {
-    let greeting = client.probe("/").await?;
+    let greeting = telling(client, "/").await?;
     if !greeting.body.starts_with(b"Ollama") {
         return Ok(None);
     }
-    let Some(version) = json(client, "/api/version").await? else { return Ok(None) };
-    let tags = json(client, "/api/tags").await?.unwrap_or(Value::Null);
+    let Some(version) = json(client, "/api/version").await else { return Ok(None) };
+    let tags = json(client, "/api/tags").await.unwrap_or(Value::Null);
     // A name without a tag means the latest.
     let asked = model.map(|name| if name.contains(':') { name.to_owned() } else { format!("{name}:latest") });
     let models = list(&tags, "/models");
@@ -143,7 +149,7 @@ async fn ollama(client: &Client, model: Option<&str>) -> Result<Option<ServerIde
         ));
     };
     let name = text(entry, "/name").unwrap_or_default();
-    let loaded = json(client, "/api/ps").await?.unwrap_or(Value::Null);
+    let loaded = json(client, "/api/ps").await.unwrap_or(Value::Null);
     let running = list(&loaded, "/models").iter().find(|entry| text(entry, "/name").as_ref() == Some(&name));
     Ok(Some(ServerIdentity {
         kind: ServerKind::Ollama,
@@ -167,7 +173,7 @@ async fn llama_cpp(
     if models.server != "llama.cpp" && !models.is_owned_by("llamacpp") {
         return Ok(None);
     }
-    let props = json(client, "/props").await?.unwrap_or(Value::Null);
+    let props = json(client, "/props").await.unwrap_or(Value::Null);
     let meta = models.entry(model).and_then(|entry| entry.get("meta")).cloned().unwrap_or(Value::Null);
     let file = text(&props, "/model_path").and_then(|path| path.rsplit('/').next().map(str::to_owned));
     let bytes = meta.get("size").and_then(Value::as_u64);
@@ -187,7 +193,7 @@ async fn vllm(client: &Client, models: &Models, model: Option<&str>) -> Result<O
     if !models.is_owned_by("vllm") {
         return Ok(None);
     }
-    let version = json(client, "/version").await?.unwrap_or(Value::Null);
+    let version = json(client, "/version").await.unwrap_or(Value::Null);
     let entry = models.entry(model).cloned().unwrap_or(Value::Null);
     Ok(Some(ServerIdentity {
         version: text(&version, "/version"),
@@ -203,11 +209,11 @@ async fn sglang(
     models: &Models,
     model: Option<&str>,
 ) -> Result<Option<ServerIdentity>, RequestFailure> {
-    let Some(info) = json(client, "/get_model_info").await? else { return Ok(None) };
+    let Some(info) = json(client, "/get_model_info").await else { return Ok(None) };
     let Some(path) = text(&info, "/model_path") else { return Ok(None) };
-    let server = match json(client, "/get_server_info").await? {
+    let server = match json(client, "/get_server_info").await {
         Some(server) => server,
-        None => json(client, "/server_info").await?.unwrap_or(Value::Null),
+        None => json(client, "/server_info").await.unwrap_or(Value::Null),
     };
     let entry = models.entry(model).cloned().unwrap_or(Value::Null);
     Ok(Some(ServerIdentity {
@@ -222,7 +228,7 @@ async fn sglang(
 
 /// `/info` (TGI `router/src/lib.rs`); `max_concurrent_requests` refuses, it is no slot count.
 async fn tgi(client: &Client, models: &Models, model: Option<&str>) -> Result<Option<ServerIdentity>, RequestFailure> {
-    let Some(info) = json(client, "/info").await? else { return Ok(None) };
+    let Some(info) = json(client, "/info").await else { return Ok(None) };
     if info.get("max_concurrent_requests").is_none() {
         return Ok(None);
     }
@@ -242,7 +248,7 @@ async fn lm_studio(
     models: &Models,
     model: Option<&str>,
 ) -> Result<Option<ServerIdentity>, RequestFailure> {
-    let Some(answer) = json(client, "/api/v0/models").await? else { return Ok(None) };
+    let Some(answer) = json(client, "/api/v0/models").await else { return Ok(None) };
     let entries = list(&answer, "/data");
     if !entries.iter().any(|entry| entry.get("compatibility_type").is_some()) {
         return Ok(None);

@@ -19,9 +19,11 @@ use crate::domain::{FailureKind, GenerateRequest, RequestFailure, RequestRecord,
 
 /// An error answer is read up to this many bytes, for its words.
 const ERROR_BODY_LIMIT: usize = 64 << 10;
-/// After the last marker the rest of the body is read for so long, so that the connection
-/// can be used again. It is in no figure.
-const DRAIN: Duration = Duration::from_millis(250);
+/// After the last marker the body's end is awaited for so long, so that the connection can
+/// be used again. It mostly came with the marker; a worker must not wait for it longer.
+const DRAIN: Duration = Duration::from_millis(5);
+/// The words of an error answer are awaited for so long.
+const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(1);
 /// A body of more bytes than this is given up.
 const BODY_LIMIT: u64 = 256 << 20;
 
@@ -126,9 +128,11 @@ impl Caller {
         let http = self.client.post(path, body, closes_after_streams(self.kind));
         let mut answer = Answer::new(request.output_tokens);
         let sent = timeline.now();
-        let watch = Watch { timeline, timeouts, sent, sleep: Box::pin(sleep_until(timeline.instant(sent))) };
+        let sleep = Box::pin(sleep_until(timeline.instant(sent)));
+        let watch = Watch { timeline, timeouts, sent, sleep, has_text: false };
         let ended = self.converse(http, &mut answer, watch).await;
         let (chunks, tokens, timings, failure) = answer.into_parts();
+        let failure = failure.map(|failure| self.client.redacted(failure));
         RequestRecord { due, sent, ended, chunks, tokens, timings, asked_tokens: request.output_tokens, failure }
     }
 
@@ -150,7 +154,7 @@ impl Caller {
             }
             Ok(response) if !response.status().is_success() => {
                 let ended = watch.timeline.now();
-                let failure = refused(response, watch.timeouts.between_tokens).await;
+                let failure = refused(response).await;
                 answer.fail(failure.kind, &failure.detail);
                 ended
             }
@@ -231,7 +235,7 @@ async fn drain(mut response: reqwest::Response) {
 }
 
 /// Names an answer with an error status.
-async fn refused(response: reqwest::Response, patience: Duration) -> RequestFailure {
+async fn refused(response: reqwest::Response) -> RequestFailure {
     let status = response.status();
     let kind = match status.as_u16() {
         300..=399 => FailureKind::Http3xx,
@@ -240,7 +244,7 @@ async fn refused(response: reqwest::Response, patience: Duration) -> RequestFail
         500..=599 => FailureKind::Http5xx,
         _ => FailureKind::Protocol,
     };
-    let body = timeout(patience, read_bounded(response, ERROR_BODY_LIMIT)).await.unwrap_or_default();
+    let body = timeout(ERROR_BODY_PATIENCE, read_bounded(response, ERROR_BODY_LIMIT)).await.unwrap_or_default();
     RequestFailure::new(kind, format!("{}: {}", status.as_u16(), decode::error_words(&body)))
 }
 
@@ -260,14 +264,20 @@ struct Watch<'a> {
     timeline: &'a Timeline,
     timeouts: Timeouts,
     sent: Duration,
-    /// Armed at a deadline that was right once. Deadlines only move away, so it is looked at
-    /// when it fires, not with every token.
+    /// Armed at a deadline that was right once. Deadlines move away with every token, so it
+    /// is looked at when it fires; only the first token may bring one nearer.
     sleep: std::pin::Pin<Box<Sleep>>,
+    has_text: bool,
 }
 
 impl Watch<'_> {
     /// Completes when the request has run out of time, and says of which.
     async fn expired(&mut self, last_text: Option<Duration>) -> FailureKind {
+        if last_text.is_some() && !self.has_text {
+            self.has_text = true;
+            let (deadline, _) = self.deadline(last_text);
+            self.sleep.as_mut().reset(self.timeline.instant(deadline));
+        }
         loop {
             self.sleep.as_mut().await;
             let (deadline, kind) = self.deadline(last_text);

@@ -91,6 +91,16 @@ pub enum Prompts {
     Lines { lines: Vec<String>, digest: String },
 }
 
+impl Prompts {
+    /// How many there are; at least one.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::BuiltIn { .. } => 1,
+            Self::Lines { lines, .. } => lines.len().max(1),
+        }
+    }
+}
+
 /// What every request of a target is like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestPlan {

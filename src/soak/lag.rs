@@ -19,6 +19,8 @@ use tokio::time::Instant;
 
 /// A timer is set this often.
 const EVERY: Duration = Duration::from_millis(2);
+/// More missed timers than this at once, ten seconds of them, are no stall but a sleep.
+const MOST_MISSED: u32 = 5000;
 /// Fewer timers than this have no 99th percentile.
 const ENOUGH: u64 = 100;
 /// Upper bounds within a decade.
@@ -65,15 +67,32 @@ impl LagMeter {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         #[expect(deprecated, reason = "unsound for types that close or swap their descriptor; an OwnedFd keeps it")]
         let timer = AsyncFd::new(timerfd_create(TimerfdClockId::Monotonic, flags)?)?;
-        let once =
-            Itimerspec { it_interval: Timespec::default(), it_value: Timespec::try_from(EVERY).unwrap_or_default() };
+        let mut due = Instant::now() + EVERY;
         loop {
-            let due = Instant::now() + EVERY;
+            let wait = due.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
+            let it_value = Timespec::try_from(wait).unwrap_or_default();
+            let once = Itimerspec { it_interval: Timespec::default(), it_value };
             timerfd_settime(timer.get_ref(), TimerfdTimerFlags::empty(), &once)?;
             // Setting it again below makes it unreadable: it need not be read.
             timer.readable().await?.clear_ready();
-            self.note(due.elapsed());
+            due = self.note_all(due, Instant::now());
         }
+    }
+
+    /// Counts every timer that was due by `now`, from `due` on, and returns the next.
+    ///
+    /// A client that stands still for a while is late for all that was due meanwhile: one
+    /// late timer for each stall would hide it among the punctual ones.
+    fn note_all(&self, mut due: Instant, now: Instant) -> Instant {
+        for _ in 0..MOST_MISSED {
+            if due > now {
+                return due;
+            }
+            self.note(now - due);
+            due += EVERY;
+        }
+        // The machine slept: nothing was measured meanwhile.
+        now + EVERY
     }
 
     /// Counts one timer.
@@ -134,6 +153,17 @@ mod tests {
         assert_eq!(meter.counts().p99_since(&before), Some(Duration::from_millis(1)));
         (0..2).for_each(|_| meter.note(Duration::from_millis(70)));
         assert_eq!(meter.counts().p99_since(&before), Some(Duration::from_millis(80)));
+    }
+
+    #[test]
+    fn a_stall_is_as_many_late_timers_as_it_lasted() {
+        let meter = LagMeter::default();
+        let due = Instant::now();
+        let next = meter.note_all(due, due + Duration::from_millis(9));
+        assert_eq!(next, due + Duration::from_millis(10));
+        let counts = meter.counts();
+        assert_eq!(counts.total(), 5);
+        assert_eq!(counts.sum, Duration::from_millis(9 + 7 + 5 + 3 + 1));
     }
 
     #[test]

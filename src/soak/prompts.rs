@@ -31,7 +31,9 @@ const WORDS: [&str; 128] = [
 /// The requests of a batch.
 pub fn requests(plan: &RequestPlan, count: u32, output_tokens: u32, random: &mut impl Rng) -> Vec<GenerateRequest> {
     let mut requests = Vec::with_capacity(count as usize);
-    for index in 0..count as usize {
+    // A start of its own for each sample: every line gets its turn in every cell.
+    let first = random.random_range(0..plan.prompts.count());
+    for index in first..first + count as usize {
         let body = match &plan.prompts {
             Prompts::BuiltIn { tokens } => built_in(*tokens as usize, plan.avoid_prefix_cache),
             Prompts::Lines { lines, .. } => {
@@ -80,7 +82,8 @@ mod tests {
         let lines = vec!["one".to_owned(), "two".to_owned()];
         let prompts_of = Prompts::Lines { lines, digest: String::new() };
         let plan = RequestPlan { avoid_prefix_cache: false, prompts: prompts_of, ..RequestPlan::default() };
-        assert_eq!(prompts(&plan, 3, 1), ["one", "two", "one"]);
+        let taken = prompts(&plan, 3, 1);
+        assert!(taken == ["one", "two", "one"] || taken == ["two", "one", "two"], "{taken:?}");
         let plan = RequestPlan { avoid_prefix_cache: false, ..RequestPlan::default() };
         let built_in = prompts(&plan, 2, 1);
         assert_eq!(built_in[0], built_in[1]);
