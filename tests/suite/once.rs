@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::support::{Process, Stage, Target, eventually, scrape, simulator};
+use crate::support::{Process, Stage, Target, eventually, free_address, scrape, simulator};
 
 /// The number that follows `what: ` on a line of stdout.
 fn told(process: &Process, what: &str) -> f64 {
@@ -42,6 +42,19 @@ fn without_a_valid_sample_it_says_so() {
     assert!(once.stdout().contains("samples: 3, 0 valid\n"), "{}", once.stdout());
     let reasons: Vec<String> = stage.history().column("SELECT invalid_reason FROM sample");
     assert!(reasons.iter().all(|reason| reason.contains("prefix_cache")), "{reasons:?}");
+}
+
+#[test]
+fn it_gives_up_on_a_server_that_answers_nothing_of_use() {
+    let (_sim, broken) = simulator(&["--fault.http-500", "1"]);
+    // Side by side, for each is patient for half a minute.
+    let stages = [broken, free_address()].map(|address| (Stage::new(), Target::at(address)));
+    let runs = stages.each_ref().map(|(stage, target)| stage.once(std::slice::from_ref(target), 1));
+    for mut once in runs {
+        assert_eq!(once.code(), Some(2), "{}", once.stderr());
+        assert!(once.stderr().contains("given up"), "{}", once.stderr());
+        assert_eq!(told(&once, "samples"), 0.0);
+    }
 }
 
 #[test]

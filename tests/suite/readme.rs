@@ -1,4 +1,4 @@
-//! README.md, dashboards and rules say what the program does, no more and no less.
+//! README.md, documents, dashboards and rules say what the program does, no more and no less.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -52,7 +52,7 @@ fn is_made(name: &str, source: &str) -> bool {
 #[test]
 fn every_metric_that_is_named_exists() {
     let source: String = texts(&root().join("src/metrics")).into_iter().map(|(_, text)| text).collect();
-    let named = texts(&root().join("grafana")).into_iter().chain(texts(&root().join("prometheus")));
+    let named = ["docs", "grafana", "prometheus"].into_iter().flat_map(|folder| texts(&root().join(folder)));
     let mut unknown = Vec::new();
     for (file, text) in named.chain([("README.md".to_owned(), readme())]) {
         for name in names(&text) {
