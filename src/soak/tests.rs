@@ -235,33 +235,6 @@ async fn a_server_that_vanishes_in_a_cycle_is_measured_further_when_it_is_back()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cycle_ends_though_no_request_of_a_cell_succeeds() {
-    let grid = Grid::new(&[1], &[1, 2], true).expect("sound");
-    let (mut first_lost, mut last_lost) = (0, 0);
-    for seed in 0..24 {
-        let mut stage = Stage::new(4);
-        stage.server = SimServer::start(SimOptions { fault_http_500: 0.5, seed, ..exact(4) });
-        let events = stage.run(vec![stage.target("t", "a", grid.clone())]).await;
-        let count = |is: fn(&Happening) -> bool| events.iter().filter(|event| is(&event.happening)).count();
-        assert_eq!(measured_cells(&events), cells_of_cycle(&grid, CellOrder::Shuffled, 7, 1), "seed {seed}");
-        assert_eq!(count(|happening| matches!(happening, Happening::CycleStarted { .. })), 1, "seed {seed}");
-        assert_eq!(count(|happening| matches!(happening, Happening::CycleEnded { .. })), 1, "seed {seed}");
-        let lost: Vec<bool> = events
-            .iter()
-            .filter_map(|event| match &event.happening {
-                Happening::SampleEnded { sample, .. } => {
-                    Some(sample.measurement.failed_requests == sample.measurement.requests)
-                }
-                _ => None,
-            })
-            .collect();
-        first_lost += usize::from(lost[0]);
-        last_lost += usize::from(lost[1]);
-    }
-    assert!(first_lost > 0 && last_lost > 0, "the faults hit both: {first_lost}, {last_lost}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_changed_server_opens_an_epoch_and_an_unchanged_one_does_not() {
     let mut stage = Stage::new(4);
     stage.cycles = Some(3);
