@@ -29,7 +29,8 @@ fn log(event: &Event) {
             slots = identity.slots,
             "server identified"
         ),
-        Happening::Away { reason } => tracing::warn!(target, reason, "server away; asking again"),
+        Happening::Away { reason, is_first: true } => tracing::warn!(target, reason, "server away; asking again"),
+        Happening::Away { reason, is_first: false } => tracing::debug!(target, reason, "server still away"),
         Happening::FieldsDropped { fields, reason } => {
             tracing::warn!(
                 target,

@@ -15,8 +15,8 @@ use crate::domain::Happening;
 use crate::metrics::{LogCounter, ReportCounter};
 use crate::soak::WallClock;
 
-/// No valid sample.
-const NOTHING_MEASURED: u8 = 2;
+/// No valid sample, or a target that was given up.
+const NOT_MEASURED: u8 = 2;
 const INTERRUPTED: u8 = 3;
 
 /// What was sent and what came back, warm-ups included.
@@ -36,25 +36,26 @@ pub(super) fn run(args: &OnceArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
     let stop = CancellationToken::new();
     let totals = Arc::new(Mutex::new(Totals::default()));
     let reports = Reports::new(&config, WallClock::System, ReportCounter::default());
-    let interrupted = service_runtime()?.block_on(async {
+    let (interrupted, given_up, written) = service_runtime()?.block_on(async {
         signals::watch(stop.clone(), INTERRUPTED.into())?;
         let cycles = Some(args.cycles.into());
         // A token of its own: the session cancels the one that it is given when it is done.
         let running = stop.child_token();
         let session = Session { config, listeners: Vec::new(), cycles, scheduled_reports: false, log, stop: running };
         let counted = totals.clone();
-        session.run(|events| count(events, counted)).await?;
-        anyhow::Ok(stop.is_cancelled())
+        let given_up = session.run(|events| count(events, counted)).await?;
+        let written = tokio::task::spawn_blocking(move || reports.write_all()).await?;
+        anyhow::Ok((stop.is_cancelled(), !given_up.is_empty(), written))
     })?;
     let totals = *totals.lock().unwrap_or_else(PoisonError::into_inner);
     print(summary(&totals));
-    for written in reports.write_all() {
+    for written in written {
         print(format!("report: {}\n", written?.join("report.md").display()));
     }
     let code = if interrupted {
         INTERRUPTED
-    } else if totals.valid_samples == 0 {
-        NOTHING_MEASURED
+    } else if totals.valid_samples == 0 || given_up {
+        NOT_MEASURED
     } else {
         0
     };

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -49,16 +51,23 @@ impl Reports {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         let mut has_one: BTreeSet<TargetId> = BTreeSet::new();
+        // Written beside the loop: events that nobody takes would in the end hold up the engine.
+        let mut writing: Option<JoinHandle<()>> = None;
+        let mut write = |reports: &Self| {
+            if writing.as_ref().is_none_or(JoinHandle::is_finished) {
+                writing = Some(tokio::spawn(reports.clone().write_in_background()));
+            }
+        };
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => self.clone().write_in_background().await,
+                _ = ticks.tick() => write(&self),
                 event = events.recv() => match event {
                     None => return,
                     Some(event) => {
                         let is_complete = matches!(event.happening, Happening::CycleEnded { .. });
                         if is_complete && has_one.insert(event.target.clone()) {
-                            self.clone().write_in_background().await;
+                            write(&self);
                         }
                     }
                 },
@@ -88,18 +97,22 @@ impl Reports {
     /// `None`: the target was never measured.
     fn write(&self, name: &str) -> anyhow::Result<Option<PathBuf>> {
         let now = self.clock.now();
-        let history = Reader::open(&self.storage)?;
-        let Some(input) = ReportInput::from_history(&history, name, None, now)? else { return Ok(None) };
-        let target = input.target.clone();
-        let written = render(&input).map_err(anyhow::Error::from).and_then(|report| {
-            let folder = snapshot::write(&self.folder, &report, name, now, self.keep);
-            folder.with_context(|| format!("the report of target {name}"))
-        });
+        let mut target = TargetId::new(name, "");
+        let written = self.write_at(name, now, &mut target);
         match &written {
-            Ok(_) => self.counter.note_written(&target, now),
+            Ok(Some(_)) => self.counter.note_written(&target, now),
+            Ok(None) => {}
             Err(_) => self.counter.note_failed(&target),
         }
-        written.map(Some)
+        written.with_context(|| format!("the report of target {name}"))
+    }
+
+    /// Notes in `target` of which model the report is, once that is known.
+    fn write_at(&self, name: &str, now: Timestamp, target: &mut TargetId) -> anyhow::Result<Option<PathBuf>> {
+        let history = Reader::open(&self.storage)?;
+        let Some(input) = ReportInput::from_history(&history, name, None, now)? else { return Ok(None) };
+        *target = input.target.clone();
+        Ok(Some(snapshot::write(&self.folder, &render(&input)?, name, now, self.keep)?))
     }
 }
 

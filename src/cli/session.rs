@@ -56,8 +56,8 @@ pub(super) type Listener = tokio::sync::mpsc::Receiver<Arc<Event>>;
 
 impl Session {
     /// Runs until its cycles are complete or it is stopped; then everything measured is in
-    /// the history. `listen` gets the events.
-    pub(super) async fn run<F>(self, listen: impl FnOnce(Listener) -> F) -> anyhow::Result<()>
+    /// the history. `listen` gets the events. Returns the targets that were given up.
+    pub(super) async fn run<F>(self, listen: impl FnOnce(Listener) -> F) -> anyhow::Result<Vec<TargetId>>
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -114,7 +114,7 @@ impl Session {
         measuring.spawn(watch_lag(lag));
         let ended = measuring.spawn(soak.run(self.stop.clone())).await;
         measuring.shutdown_background();
-        ended.context("the engine failed")?;
+        let given_up = ended.context("the engine failed")?;
 
         // The bus is gone: listeners end when they have heard all. Pages end with the stop.
         self.stop.cancel();
@@ -122,9 +122,9 @@ impl Session {
         drop(history);
         // The last handle is gone: the thread writes what waits and closes the file, so that
         // nothing stays in the write-ahead log.
-        tokio::task::spawn_blocking(move || scribe.join())
-            .await?
-            .map_err(|_| anyhow::anyhow!("the history's writer failed"))
+        let closed = tokio::task::spawn_blocking(move || scribe.join()).await?;
+        closed.map_err(|_| anyhow::anyhow!("the history's writer failed"))?;
+        Ok(given_up)
     }
 }
 

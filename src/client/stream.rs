@@ -82,14 +82,19 @@ impl Caller {
         let wanted = self.additions.clone();
         let mut attempts = Vec::new();
         let mut reason = String::new();
+        let mut was_refused = false;
         loop {
             let record = self.generate(request, timeline, timeline.now(), timeouts).await;
             let refusal = record.failure.clone().filter(|failure| failure.kind == FailureKind::Http4xx);
             attempts.push(record);
             match refusal {
                 Some(refusal) if is_about_fields(&refusal) && !self.additions.is_empty() && self.api == Api::OpenAi => {
-                    self.drop_refused(&refusal.detail);
-                    reason = refusal.detail;
+                    let is_named = self.additions.iter().any(|addition| names(&refusal.detail, addition.field()));
+                    // A refusal that names none of them may be a passing one.
+                    if is_named || std::mem::replace(&mut was_refused, true) {
+                        self.drop_refused(&refusal.detail);
+                        reason = refusal.detail;
+                    }
                 }
                 Some(_) => {
                     self.additions = wanted;

@@ -1,6 +1,6 @@
 //! Who is measured: target, server, load, and the epoch in which neither changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -109,11 +109,13 @@ pub struct Load {
     pub output_tokens: u32,
     pub ignore_eos: bool,
     pub temperature: f64,
+    /// Request fields that the server refused.
+    pub left_out: BTreeSet<&'static str>,
 }
 
 impl Load {
     pub fn facts(&self) -> Facts {
-        [
+        let mut facts: Facts = [
             ("api", self.api.to_owned()),
             ("endpoint", self.endpoint.as_str().to_owned()),
             ("prompts", self.prompts.clone()),
@@ -124,7 +126,12 @@ impl Load {
             ("slots_mode", "client".to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
-        .into()
+        .into();
+        if !self.left_out.is_empty() {
+            let fields: Vec<&str> = self.left_out.iter().copied().collect();
+            facts.insert("left_out".to_owned(), fields.join(", "));
+        }
+        facts
     }
 }
 

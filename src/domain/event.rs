@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::cell::{Cell, Grid};
 use super::environment::{Epoch, ServerIdentity, TargetId};
-use super::failure::named;
+use super::failure::{FailureKind, RequestFailure, named};
 use super::request::{RequestRecord, TokenCounts};
 use super::sample::{Latencies, Sample};
 
@@ -44,9 +44,10 @@ pub enum Happening {
     },
     /// The server answered a probe and told who it is.
     Identified(Arc<ServerIdentity>),
-    /// The server did not answer a probe or a whole sample.
+    /// The server did not answer a probe or a whole sample; `is_first` of an outage.
     Away {
         reason: String,
+        is_first: bool,
     },
     /// The server refused request fields that only some servers know; they are left out from now on.
     FieldsDropped {
@@ -88,8 +89,8 @@ impl Happening {
     /// Whether the history keeps anything of it.
     pub fn is_for_the_history(&self) -> bool {
         match self {
-            Self::Away { .. }
-            | Self::FieldsDropped { .. }
+            Self::Away { is_first, .. } => *is_first,
+            Self::FieldsDropped { .. }
             | Self::EpochEntered { .. }
             | Self::SampleEnded { .. }
             | Self::CycleEnded { .. } => true,
@@ -109,7 +110,7 @@ pub struct RequestEnd {
     pub warmup: bool,
     pub tokens: TokenCounts,
     pub short: bool,
-    pub failure: Option<super::failure::RequestFailure>,
+    pub failure: Option<RequestFailure>,
 }
 
 impl RequestEnd {
@@ -117,8 +118,14 @@ impl RequestEnd {
         Self { warmup, tokens: record.tokens, short: record.is_short(), failure: record.failure.clone() }
     }
 
-    /// Whether a server was there: one that refuses or breaks off was.
-    pub fn reached_the_server(&self) -> bool {
-        self.failure.as_ref().is_none_or(|failure| !failure.kind.is_out_of_reach())
+    /// Whether a server was there: one that refuses or breaks off was, one that only kept
+    /// silent was not. `None`: this request cannot tell.
+    pub fn reached_the_server(&self) -> Option<bool> {
+        let Some(failure) = &self.failure else { return Some(true) };
+        match failure.kind {
+            FailureKind::NotStarted | FailureKind::Cancelled => None,
+            FailureKind::TimeoutFirstToken | FailureKind::TimeoutTotal => Some(false),
+            kind => Some(!kind.is_out_of_reach()),
+        }
     }
 }

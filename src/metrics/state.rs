@@ -33,7 +33,7 @@ const READINGS: &[Reading<TargetSnapshot>] = &[
     Reading {
         name: "llmsoak_cycle_cells_done",
         help: "Cells measured in the running cycle.",
-        value: |target| (target.cycle > 0).then(|| target.cycle_cells_done.into()),
+        value: |target| (target.cycle > 0).then(|| target.cycle_cells_done().into()),
     },
     Reading {
         name: "llmsoak_cycle_duration_seconds",
@@ -47,7 +47,7 @@ const READINGS: &[Reading<TargetSnapshot>] = &[
     },
     Reading {
         name: "llmsoak_cycle_due_timestamp_seconds",
-        help: "When the running cycle should be complete, going by the one before.",
+        help: "When the running or next cycle should be complete, going by the one before.",
         value: |target| target.cycle_due_at.map(unix_seconds),
     },
     Reading {

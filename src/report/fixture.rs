@@ -40,6 +40,7 @@ pub(super) fn named(grid: Grid, target: &str, model: &str) -> ReportInput {
         context_per_slot: Some(4096),
     };
     let load = Load {
+        left_out: Default::default(),
         api: "ollama",
         endpoint: Endpoint::Completions,
         prompts: "built-in, 64 tokens".to_owned(),

@@ -3,17 +3,22 @@
 //! A reader sees one state, never half of an event. The board knows nothing that the
 //! history does not, but for what runs this moment.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+use super::clock::later;
 use crate::analysis::optimum::{Optimum, RateEstimate, RateEstimates, optimum};
 use crate::domain::{Cell, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, TargetId};
 
 /// Notes that a page shows; older ones are in the history.
 const NOTES: usize = 50;
+
+/// Valid samples of a cell that its estimate is of, the newest: more would say no more.
+const RATES_KEPT: usize = 1000;
 
 /// All targets at one time, by name.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +38,9 @@ pub struct Note {
 pub struct CellSnapshot {
     pub last_attempt: Arc<Sample>,
     pub last_valid: Option<Arc<Sample>>,
-    /// Token rates of all valid samples, tokens per second.
-    rates: Vec<f64>,
+    /// Token rates of the newest valid samples, tokens per second. Shared: snapshots are
+    /// copied with each event.
+    rates: Arc<VecDeque<f64>>,
     pub estimate: Option<RateEstimate>,
 }
 
@@ -53,7 +59,8 @@ pub struct TargetSnapshot {
     /// The running or last cycle, 0 before the first.
     pub cycle: u64,
     pub cycle_cells: u32,
-    pub cycle_cells_done: u32,
+    /// Those of them that were attempted.
+    cycle_done: BTreeSet<Cell>,
     pub cycle_due_at: Option<Timestamp>,
     pub cycle_seconds: Option<f64>,
     pub cycle_completed_at: Option<Timestamp>,
@@ -81,7 +88,7 @@ impl TargetSnapshot {
             grid: None,
             cycle: 0,
             cycle_cells: 0,
-            cycle_cells_done: 0,
+            cycle_done: BTreeSet::new(),
             cycle_due_at: None,
             cycle_seconds: None,
             cycle_completed_at: None,
@@ -92,6 +99,11 @@ impl TargetSnapshot {
             optimum: None,
             notes: VecDeque::new(),
         }
+    }
+
+    /// How many cells of the running cycle were attempted.
+    pub fn cycle_cells_done(&self) -> u32 {
+        u32::try_from(self.cycle_done.len()).unwrap_or(u32::MAX)
     }
 
     /// The snapshot of the cell that `cell` shows.
@@ -108,17 +120,22 @@ impl TargetSnapshot {
     }
 
     fn add_sample(&mut self, sample: &Arc<Sample>) {
-        let cell = self.cells.entry(sample.cell).or_insert_with(|| CellSnapshot {
+        let canonical = self.grid.as_ref().map_or(sample.cell, |grid| grid.canonical(sample.cell));
+        let cell = self.cells.entry(canonical).or_insert_with(|| CellSnapshot {
             last_attempt: sample.clone(),
             last_valid: None,
-            rates: Vec::new(),
+            rates: Arc::default(),
             estimate: None,
         });
         cell.last_attempt = sample.clone();
         if sample.is_valid() {
             cell.last_valid = Some(sample.clone());
-            cell.rates.push(sample.measurement.tokens_per_second);
-            cell.estimate = RateEstimate::of(&cell.rates);
+            let rates = Arc::make_mut(&mut cell.rates);
+            rates.push_back(sample.measurement.tokens_per_second);
+            if rates.len() > RATES_KEPT {
+                rates.pop_front();
+            }
+            cell.estimate = RateEstimate::of(rates.make_contiguous());
         }
     }
 
@@ -143,13 +160,18 @@ impl TargetSnapshot {
     fn is_news(&self, happening: &Happening) -> bool {
         match happening {
             Happening::RequestStarted => false,
-            Happening::RequestEnded(end) => self.up != Some(end.reached_the_server()),
+            Happening::RequestEnded(end) => end.reached_the_server().is_some_and(|up| self.up != Some(up)),
             _ => true,
         }
     }
 
     fn apply(&mut self, event: &Event) {
-        self.id = event.target.clone();
+        if self.id != event.target {
+            // Another model: nothing that was measured of the last one may bear its name.
+            let (url, lane) = (std::mem::take(&mut self.url), std::mem::take(&mut self.lane));
+            let (up, notes) = (self.up, std::mem::take(&mut self.notes));
+            *self = Self { up, notes, ..Self::new(event.target.clone(), url, lane) };
+        }
         match &event.happening {
             Happening::StateChanged { state, due_at } => {
                 self.state = *state;
@@ -162,9 +184,11 @@ impl TargetSnapshot {
                 self.up = Some(true);
                 self.identity = Some(identity.clone());
             }
-            Happening::Away { reason } => {
+            Happening::Away { reason, is_first } => {
                 self.up = Some(false);
-                self.note(event.at, format!("the server is away: {reason}"));
+                if *is_first {
+                    self.note(event.at, format!("the server is away: {reason}"));
+                }
             }
             Happening::FieldsDropped { fields, reason } => {
                 self.note(event.at, format!("left out of requests from now on: {} ({reason})", fields.join(", ")));
@@ -176,7 +200,8 @@ impl TargetSnapshot {
                 self.enter_epoch(epoch, grid, samples);
             }
             Happening::CycleStarted { cycle, cells, due_at } => {
-                (self.cycle, self.cycle_cells, self.cycle_cells_done) = (*cycle, *cells, 0);
+                (self.cycle, self.cycle_cells) = (*cycle, *cells);
+                self.cycle_done.clear();
                 self.cycle_due_at = *due_at;
             }
             Happening::SampleStarted { cell, due_at } => {
@@ -184,10 +209,10 @@ impl TargetSnapshot {
                 self.sample_due_at = Some(*due_at);
             }
             Happening::RequestStarted => {}
-            Happening::RequestEnded(end) => self.up = Some(end.reached_the_server()),
+            Happening::RequestEnded(end) => self.up = end.reached_the_server().or(self.up),
             Happening::SampleEnded { sample, .. } => {
                 self.current = None;
-                self.cycle_cells_done += 1;
+                self.cycle_done.insert(sample.cell);
                 self.sample_completed_at = Some(sample.completed_at);
                 if !sample.is_valid() {
                     let reasons: Vec<&str> = sample.invalid.iter().map(|reason| reason.as_str()).collect();
@@ -199,6 +224,7 @@ impl TargetSnapshot {
             Happening::CycleEnded { seconds, .. } => {
                 self.cycle_seconds = Some(*seconds);
                 self.cycle_completed_at = Some(event.at);
+                self.cycle_due_at = Some(later(event.at, Duration::try_from_secs_f64(*seconds).unwrap_or_default()));
             }
         }
     }

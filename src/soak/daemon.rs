@@ -49,7 +49,10 @@ pub struct Soak<B> {
 impl<B: Backend> Soak<B> {
     /// Measures until every target has its cycles, or until `stop`: then running samples
     /// are dropped whole. Belongs on the measuring runtime.
-    pub async fn run(self, stop: CancellationToken) {
+    ///
+    /// Returns the targets that were given up. A panic in a target's task goes on here: a
+    /// daemon that measures only some of its targets would look well.
+    pub async fn run(self, stop: CancellationToken) -> Vec<TargetId> {
         let mut lanes: HashMap<String, Arc<Mutex<()>>> = HashMap::new();
         let mut tasks = JoinSet::new();
         for target in self.targets {
@@ -66,14 +69,18 @@ impl<B: Backend> Soak<B> {
                 patience: self.limits.patience,
                 progress: Progress::new(target.id),
             };
-            let stop = stop.clone();
-            tasks.spawn(async move { stop.run_until_cancelled(runner.run()).await });
+            let (stop, id) = (stop.clone(), runner.progress.id.clone());
+            tasks.spawn(
+                async move { stop.run_until_cancelled(runner.run()).await.is_some_and(|done| !done).then_some(id) },
+            );
         }
+        let mut given_up = Vec::new();
         while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                // One target's end must not be the others'.
-                tracing::error!(%error, "a target's task ended by a fault of the program");
+            match ended {
+                Ok(target) => given_up.extend(target),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
+        given_up
     }
 }

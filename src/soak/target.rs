@@ -2,7 +2,7 @@
 //!
 //! While its server is away it asks again with growing pauses, and a daemon never gives up.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ use crate::client::{Dropped, Identified, Timeline, Timeouts};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{Api, Prompts, SchedulePlan, TargetPlan};
 use crate::domain::{
-    Cell, Epoch, Grid, Happening, Load, RequestRecord, Sample, SchedulerState, ServerIdentity, TargetId,
+    Cell, Epoch, FailureKind, Grid, Happening, InvalidReason, Load, RequestRecord, Sample, SchedulerState,
+    ServerIdentity, ServerKind, TargetId,
 };
 use crate::store::{CycleStart, Sighting, Writer};
 
@@ -48,6 +49,8 @@ struct Trouble {
     reason: String,
     /// Whether the server did not even answer.
     is_away: bool,
+    /// Whether it refused the requests as they are.
+    is_refused: bool,
 }
 
 /// One target at work.
@@ -87,6 +90,12 @@ pub struct Progress {
     /// What was settled and is yet to be told: the history knows a target from its first epoch on.
     dropped: Option<Dropped>,
     troubles: u32,
+    /// Whether the server vanished at the first try of the cell that is next.
+    is_second_try: bool,
+    /// The server that the requests are made for.
+    server: Option<(Api, ServerKind, String)>,
+    /// Fields that it refused.
+    left_out: BTreeSet<&'static str>,
     load_seconds: VecDeque<f64>,
 }
 
@@ -106,7 +115,22 @@ impl Progress {
             is_introduced: false,
             dropped: None,
             troubles: 0,
+            is_second_try: false,
+            server: None,
+            left_out: BTreeSet::new(),
             load_seconds: VecDeque::new(),
+        }
+    }
+}
+
+impl Progress {
+    /// Another server, or another model on it, has to be introduced anew.
+    fn meet(&mut self, seen: &Identified) {
+        let server = (seen.api, seen.identity.kind, seen.identity.model.clone());
+        if self.server.as_ref() != Some(&server) {
+            self.is_introduced = false;
+            self.left_out.clear();
+            self.server = Some(server);
         }
     }
 }
@@ -114,24 +138,28 @@ impl Progress {
 impl<B: Backend> TargetRunner<B> {
     /// Measures until the asked cycles are complete. Dropping the future drops the running
     /// sample whole.
-    pub async fn run(mut self) {
+    ///
+    /// Returns whether it did: a target without patience left is given up.
+    pub async fn run(mut self) -> bool {
         while self.cycles.is_none_or(|cycles| self.progress.completed < cycles) {
             if let Err(trouble) = self.attend().await {
                 if self.patience.is_some_and(|patience| self.progress.troubles >= patience) {
                     tracing::error!(target = %self.progress.id, reason = trouble.reason, "given up");
-                    return;
+                    return false;
                 }
                 self.wait_out(trouble).await;
             }
         }
+        true
     }
 
     /// Measures what is left of a cycle, or a new one, with the lane to itself.
     async fn attend(&mut self) -> Result<(), Trouble> {
         self.enter_state(SchedulerState::Starting).await;
-        let mut identified = self.identify().await?;
+        // What is seen before a wait may have changed after it.
         let lane = self.lane.clone();
         let lane = self.wait_for_lane(&lane).await;
+        let mut identified = self.identify().await?;
         if !self.progress.is_introduced {
             self.introduce(&identified.identity).await?;
             // Some servers tell more once the model is loaded.
@@ -147,8 +175,11 @@ impl<B: Backend> TargetRunner<B> {
         }
         while let Some(&cell) = self.progress.pending.front() {
             let outcome = self.measure_cell(cell).await;
-            // A cell whose requests all fail was attempted; one without a server was not.
-            if outcome.as_ref().err().is_none_or(|trouble| !trouble.is_away) {
+            // A cell during which the server vanished gets a second try, lest one outage
+            // leave a hole in the cycle; a cell at which it always dies must not hold it up.
+            let vanished = outcome.as_ref().is_err_and(|trouble| trouble.is_away);
+            self.progress.is_second_try = vanished && !self.progress.is_second_try;
+            if !self.progress.is_second_try {
                 self.progress.pending.pop_front();
             }
             outcome?;
@@ -166,6 +197,7 @@ impl<B: Backend> TargetRunner<B> {
         let answer = timeout(IDENTIFY_TIMEOUT, self.backend.identify()).await;
         let reason = match answer {
             Ok(Ok(identified)) => {
+                self.progress.meet(&identified);
                 let identity = Arc::new(identified.identity.clone());
                 self.progress.id.model = identity.model.as_str().into();
                 self.progress.slots = identity.slots;
@@ -175,7 +207,7 @@ impl<B: Backend> TargetRunner<B> {
             Ok(Err(failure)) => failure.to_string(),
             Err(_) => format!("no identity within {} s", IDENTIFY_TIMEOUT.as_secs()),
         };
-        Err(Trouble { reason, is_away: true })
+        Err(Trouble { reason, is_away: true, is_refused: false })
     }
 
     async fn wait_for_lane<'a>(&self, lane: &'a Mutex<()>) -> MutexGuard<'a, ()> {
@@ -200,6 +232,9 @@ impl<B: Backend> TargetRunner<B> {
         let Some(request) = request else { return Ok(()) };
         let (attempts, dropped) =
             self.backend.negotiate(&request, &Timeline::start(), self.timeouts(self.plan.request.timeout)).await;
+        if let Some(dropped) = &dropped {
+            self.progress.left_out.extend(&dropped.fields);
+        }
         self.progress.dropped = dropped.or(self.progress.dropped.take());
         for (index, attempt) in attempts.iter().enumerate() {
             if index > 0 {
@@ -212,27 +247,29 @@ impl<B: Backend> TargetRunner<B> {
             Some(failure) => Err(Trouble {
                 reason: format!("{} {}: {failure}", identity.kind, identity.model),
                 is_away: failure.kind.is_out_of_reach(),
+                is_refused: false,
             }),
         }
     }
 
     async fn enter_epoch(&mut self, identified: &Identified) -> Result<(), Trouble> {
+        let (identity, load) = (identified.identity.facts(), self.load(identified).facts());
         let sighting = Sighting {
             target: self.progress.id.clone(),
             url: self.plan.connection.url.clone(),
-            identity: identified.identity.facts(),
-            load: self.load(identified).facts(),
+            identity: identity.clone(),
+            load: load.clone(),
             at: self.bus.now(),
             running: self.progress.epoch.as_ref().map(|epoch| epoch.id),
         };
         let entered = match self.history.enter_epoch(sighting).await {
             Ok(entered) => entered,
             // A running epoch goes on without its history; a sample needs one to belong to.
-            Err(error) if self.progress.epoch.is_some() => {
+            Err(error) if self.progress.epoch.as_ref().is_some_and(|running| running.continues(&identity, &load)) => {
                 tracing::error!(target = %self.progress.id, %error, "the epoch is not in the history; measuring goes on");
                 return Ok(());
             }
-            Err(error) => return Err(Trouble { reason: error.to_string(), is_away: false }),
+            Err(error) => return Err(Trouble { reason: error.to_string(), is_away: false, is_refused: false }),
         };
         let is_running = self.progress.epoch.as_ref().is_some_and(|running| running.id == entered.epoch.id);
         let epoch = Arc::new(entered.epoch);
@@ -243,7 +280,8 @@ impl<B: Backend> TargetRunner<B> {
         // A cycle belongs to one epoch: what is left of the last one is not measured.
         self.progress.pending.clear();
         self.progress.cycle_began = None;
-        self.progress.load_seconds = entered.samples.iter().filter_map(|s| s.measurement.load_seconds).collect();
+        self.progress.load_seconds = entered.samples.iter().filter_map(usual_load_seconds).collect();
+        self.progress.load_seconds.truncate(LOADS_KEPT);
         self.progress.cycle = self.progress.cycle.max(entered.last_cycle);
         let grid = Arc::new(self.plan.grid.grid(identified.identity.slots));
         self.progress.grid = Some(grid.clone());
@@ -265,6 +303,7 @@ impl<B: Backend> TargetRunner<B> {
             output_tokens: request.output_tokens,
             ignore_eos: request.ignore_eos,
             temperature: request.temperature,
+            left_out: self.progress.left_out.clone(),
         }
     }
 
@@ -291,11 +330,13 @@ impl<B: Backend> TargetRunner<B> {
 
     /// Warms up and measures one cell.
     async fn measure_cell(&mut self, cell: Cell) -> Result<(), Trouble> {
-        self.publish(Happening::SampleStarted { cell, due_at: self.sample_due() }).await;
+        let due_at = self.sample_due(self.plan.request.timeout);
+        self.publish(Happening::SampleStarted { cell, due_at }).await;
         let numbers = [self.progress.cycle, cell.workers.into(), cell.batch.into()];
         let warmup = self.warm_up(cell, &numbers).await;
         let total = self.request_timeout(cell, &warmup);
-        self.enter_state(SchedulerState::Running).await;
+        let due_at = Some(self.sample_due(total));
+        self.publish(Happening::StateChanged { state: SchedulerState::Running, due_at }).await;
 
         let requests = self.requests(cell.batch, self.plan.request.output_tokens, &numbers);
         let batch = Batch { requests, workers: cell.workers, timeouts: self.timeouts(total), is_warmup: false };
@@ -321,9 +362,6 @@ impl<B: Backend> TargetRunner<B> {
         let Some(epoch) = &self.progress.epoch else { return };
         let loads: Vec<f64> = self.progress.load_seconds.iter().copied().collect();
         let invalid = judge(records, &measurement, median(&loads), &Bounds::default());
-        self.progress.load_seconds.extend(measurement.load_seconds);
-        let surplus = self.progress.load_seconds.len().saturating_sub(LOADS_KEPT);
-        self.progress.load_seconds.drain(..surplus);
         let sample = Sample {
             target: self.progress.id.clone(),
             epoch: epoch.id,
@@ -334,6 +372,9 @@ impl<B: Backend> TargetRunner<B> {
             measurement,
             invalid,
         };
+        self.progress.load_seconds.extend(usual_load_seconds(&sample));
+        let surplus = self.progress.load_seconds.len().saturating_sub(LOADS_KEPT);
+        self.progress.load_seconds.drain(..surplus);
         self.publish(Happening::SampleEnded { sample: Arc::new(sample), latencies: Arc::new(latencies) }).await;
     }
 
@@ -393,10 +434,11 @@ impl<B: Backend> TargetRunner<B> {
     /// Waits after a failure, longer with each one in a row.
     async fn wait_out(&mut self, trouble: Trouble) {
         let wait = FIRST_PAUSE.saturating_mul(1 << self.progress.troubles.min(6)).min(LONGEST_PAUSE);
+        let is_first = self.progress.troubles == 0;
         self.progress.troubles += 1;
+        self.progress.is_introduced &= !trouble.is_away && !trouble.is_refused;
         if trouble.is_away {
-            self.progress.is_introduced = false;
-            self.publish(Happening::Away { reason: trouble.reason }).await;
+            self.publish(Happening::Away { reason: trouble.reason, is_first }).await;
         } else {
             tracing::warn!(target = %self.progress.id, reason = trouble.reason, "no request succeeded");
         }
@@ -404,16 +446,18 @@ impl<B: Backend> TargetRunner<B> {
         sleep(wait).await;
     }
 
-    /// When the running or next sample must have ended, going by the largest cell.
-    fn sample_due(&self) -> Timestamp {
+    /// When the running or next sample must have ended, going by the largest cell and a
+    /// request's longest time.
+    fn sample_due(&self, request: Duration) -> Timestamp {
         let waves = |cell: Cell| cell.batch.div_ceil(cell.concurrency().max(1)) + self.schedule.warmup_requests;
         let most = self.progress.grid.iter().flat_map(|grid| grid.cells()).map(waves).max().unwrap_or(1);
-        let longest = self.plan.request.timeout.saturating_mul(most) + self.schedule.pause_between_samples;
+        let longest = request.saturating_mul(most) + self.schedule.pause_between_samples;
         later(self.bus.now(), longest + LONGEST_PAUSE + IDENTIFY_TIMEOUT)
     }
 
     async fn enter_state(&self, state: SchedulerState) {
-        self.publish(Happening::StateChanged { state, due_at: Some(self.sample_due()) }).await;
+        let due_at = Some(self.sample_due(self.plan.request.timeout));
+        self.publish(Happening::StateChanged { state, due_at }).await;
     }
 
     async fn publish(&self, happening: Happening) {
@@ -426,8 +470,19 @@ fn all_failed(records: &[RequestRecord]) -> Option<Trouble> {
     if records.iter().any(RequestRecord::succeeded) {
         return None;
     }
-    let failure = records.iter().find_map(|record| record.failure.as_ref())?;
-    Some(Trouble { reason: failure.to_string(), is_away: failure.kind.is_out_of_reach() })
+    let failures = || records.iter().filter_map(|record| record.failure.as_ref());
+    let out_of_reach = failures().find(|failure| failure.kind.is_out_of_reach());
+    let has_broken = failures().all(|failure| matches!(failure.kind, FailureKind::Reset | FailureKind::NotStarted));
+    Some(Trouble {
+        reason: out_of_reach.or_else(|| failures().next())?.to_string(),
+        is_away: out_of_reach.is_some() || has_broken,
+        is_refused: failures().any(|failure| failure.kind == FailureKind::Http4xx),
+    })
+}
+
+/// A load time that says what is usual: a sample in which the model was loaded does not.
+fn usual_load_seconds(sample: &Sample) -> Option<f64> {
+    sample.measurement.load_seconds.filter(|_| !sample.invalid.contains(&InvalidReason::ModelLoad))
 }
 
 /// Processor time of this process so far, seconds.

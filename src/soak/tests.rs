@@ -120,7 +120,7 @@ impl Stage {
     }
 
     /// Starts the soak; its events come in at `self.events`.
-    fn start(&mut self, targets: Vec<SoakTarget<MemoryBackend>>) -> tokio::task::JoinHandle<()> {
+    fn start(&mut self, targets: Vec<SoakTarget<MemoryBackend>>) -> tokio::task::JoinHandle<Vec<TargetId>> {
         let bus = std::mem::replace(&mut self.bus, Bus::new(WallClock::anchored(SOON), None));
         let limits = Limits { cycles: self.cycles, patience: None, cores: 1 };
         let (schedule, history) = (self.schedule.clone(), self.history.clone());

@@ -40,8 +40,6 @@ pub struct Entered {
     pub epoch: Epoch,
     /// The epoch before it, where this sighting opened a new one.
     pub before: Option<Epoch>,
-    /// Whether this sighting opened it.
-    pub is_new: bool,
     /// What was measured in it so far; empty for the epoch that the caller said runs.
     pub samples: Vec<Sample>,
     /// The last cycle of the target in any epoch.
@@ -210,7 +208,7 @@ impl Scribe {
                     Some(running) if running == epoch.id => Vec::new(),
                     _ => self.history.samples(&seen.target, epoch.id)?,
                 };
-                Ok(Entered { epoch, before: None, is_new: false, samples, last_cycle })
+                Ok(Entered { epoch, before: None, samples, last_cycle })
             }
             before => {
                 let connection = self.history.connection();
@@ -225,7 +223,7 @@ impl Scribe {
                     first_seen: seen.at,
                     last_seen: seen.at,
                 };
-                Ok(Entered { epoch, before, is_new: true, samples: Vec::new(), last_cycle })
+                Ok(Entered { epoch, before, samples: Vec::new(), last_cycle })
             }
         }
     }
@@ -279,7 +277,7 @@ impl Scribe {
             Happening::EpochEntered { epoch, before: Some(before), .. } => {
                 self.write_event(target_id, event.at, "epoch", &before.changes_to(epoch).join("; "))
             }
-            Happening::Away { reason } => self.write_event(target_id, event.at, "away", reason),
+            Happening::Away { reason, .. } => self.write_event(target_id, event.at, "away", reason),
             Happening::FieldsDropped { fields, reason } => {
                 self.write_event(target_id, event.at, "fields_dropped", &format!("{}: {reason}", fields.join(", ")))
             }

@@ -158,7 +158,7 @@ fn cycle_tile(target: &TargetSnapshot, now: Timestamp) -> String {
     if target.cycle == 0 {
         return tile("idle", "Cycle", "–", "<p>None yet</p>");
     }
-    let (done, cells) = (target.cycle_cells_done, target.cycle_cells);
+    let (done, cells) = (target.cycle_cells_done(), target.cycle_cells);
     let figure = format!("{done} <small>of {}</small>", counted(cells.into(), "cell"));
     let due = target.cycle_due_at.filter(|_| done < cells);
     let due = due.map_or_else(String::new, |at| format!("<p>Complete at about {}</p>", time_element(at, now)));

@@ -141,7 +141,7 @@ async fn hostile_words_stay_words() {
     let board = board(&[(hostile, hostile), ("b", hostile)]);
     let target = TargetId::new(hostile, hostile);
     soak(&board, &target, Grid::new(&[1], &[1, 2], true).expect("is sound"), 0);
-    tell(&board, &target, Happening::Away { reason: hostile.to_owned() });
+    tell(&board, &target, Happening::Away { reason: hostile.to_owned(), is_first: true });
     let app = app(board, "/nowhere");
     let path = format!("/report?target={}", super::html::encoded(hostile));
     for (path, status) in
