@@ -38,7 +38,8 @@ impl Bus {
         self.clock.now()
     }
 
-    /// Tells every listener. The history hears it first: what others show is stored.
+    /// Tells every listener. The history hears it first, so that what others show is on its
+    /// way to the disk.
     pub async fn publish(&self, target: &TargetId, happening: Happening) {
         let event = Arc::new(Event { target: target.clone(), at: self.now(), happening });
         if let Some(history) = self.history.as_ref().filter(|_| event.happening.is_for_the_history()) {

@@ -133,6 +133,17 @@ impl Progress {
             self.server = Some(server);
         }
     }
+
+    /// Keeps a sample's load time among those that say what is usual. A sample in which the
+    /// model was loaded does not.
+    fn note_load(&mut self, sample: &Sample) {
+        if !sample.invalid.contains(&InvalidReason::ModelLoad) {
+            self.load_seconds.extend(sample.measurement.load_seconds);
+        }
+        if self.load_seconds.len() > LOADS_KEPT {
+            self.load_seconds.pop_front();
+        }
+    }
 }
 
 impl<B: Backend> TargetRunner<B> {
@@ -280,8 +291,8 @@ impl<B: Backend> TargetRunner<B> {
         // A cycle belongs to one epoch: what is left of the last one is not measured.
         self.progress.pending.clear();
         self.progress.cycle_began = None;
-        self.progress.load_seconds = entered.samples.iter().filter_map(usual_load_seconds).collect();
-        self.progress.load_seconds.truncate(LOADS_KEPT);
+        self.progress.load_seconds.clear();
+        entered.samples.iter().for_each(|sample| self.progress.note_load(sample));
         self.progress.cycle = self.progress.cycle.max(entered.last_cycle);
         let grid = Arc::new(self.plan.grid.grid(identified.identity.slots));
         self.progress.grid = Some(grid.clone());
@@ -372,9 +383,7 @@ impl<B: Backend> TargetRunner<B> {
             measurement,
             invalid,
         };
-        self.progress.load_seconds.extend(usual_load_seconds(&sample));
-        let surplus = self.progress.load_seconds.len().saturating_sub(LOADS_KEPT);
-        self.progress.load_seconds.drain(..surplus);
+        self.progress.note_load(&sample);
         self.publish(Happening::SampleEnded { sample: Arc::new(sample), latencies: Arc::new(latencies) }).await;
     }
 
@@ -478,11 +487,6 @@ fn all_failed(records: &[RequestRecord]) -> Option<Trouble> {
         is_away: out_of_reach.is_some() || has_broken,
         is_refused: failures().any(|failure| failure.kind == FailureKind::Http4xx),
     })
-}
-
-/// A load time that says what is usual: a sample in which the model was loaded does not.
-fn usual_load_seconds(sample: &Sample) -> Option<f64> {
-    sample.measurement.load_seconds.filter(|_| !sample.invalid.contains(&InvalidReason::ModelLoad))
 }
 
 /// Processor time of this process so far, seconds.
