@@ -1,7 +1,7 @@
 //! Writing reports: on schedule, at the end of a run, or now.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         Some(name) => vec![name.clone()],
         None => known.into_iter().collect(),
     };
-    let folder = args.output.clone().unwrap_or_else(|| Path::new(&storage).join(config::REPORTS));
+    let folder = args.output.clone().unwrap_or_else(|| storage.join(config::REPORTS));
     let (clock, counter) = (WallClock::System, ReportCounter::default());
     for written in (Reports { storage, folder, keep, targets, clock, counter }).write_all() {
         print(format!("{}\n", written?.join("report.md").display()));

@@ -1,6 +1,5 @@
 //! `llmsoak run`: the daemon.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -35,7 +34,7 @@ pub(super) fn configured(source: &SourceArgs, storage: &StorageArgs) -> anyhow::
         Source::Target { url, model } => config::without_file(url, model)?,
     };
     if let Some(path) = &storage.path {
-        config.storage_path = Path::new(path).to_owned();
+        config.storage_path.clone_from(path);
     }
     Ok(config)
 }
