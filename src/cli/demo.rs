@@ -37,7 +37,7 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
         tokio::spawn(http::serve(socket, server, SimApi::LlamaCpp, stop.clone().cancelled_owned()));
 
         let mut config = config::without_file(&url, None)?;
-        config.storage_path = storage;
+        config.storage.path = storage;
         config.report.every = REPORT_EVERY;
         config.schedule.pause_between_samples = Duration::ZERO;
         for target in &mut config.targets {
@@ -51,7 +51,7 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
                 "llmsoak demo: a simulated server is being soaked; see http://{address}/ and http://{address}/metrics"
             );
         }
-        eprintln!("llmsoak demo: data in {}", config.storage_path.display());
+        eprintln!("llmsoak demo: data in {}", config.storage.path.display());
         let session = Session { config, listeners, cycles: None, scheduled_reports: true, log, stop };
         session.run(deaf).await?;
         Ok(ExitCode::SUCCESS)

@@ -51,6 +51,11 @@ fn log(event: &Event) {
             tracing::debug!(target, workers = cell.workers, batch = cell.batch, "sample started");
         }
         Happening::SampleEnded { sample, .. } => log_sample(target, sample),
+        Happening::Joined { url, .. } => tracing::info!(target, url, "target joined"),
+        Happening::Left => tracing::info!(target, "target left"),
+        Happening::SampleDropped { cell, state } => {
+            tracing::info!(target, workers = cell.workers, batch = cell.batch, %state, "sample dropped");
+        }
         Happening::RequestStarted => {}
         Happening::RequestEnded(end) => {
             if let Some(failure) = &end.failure {

@@ -36,7 +36,7 @@ pub(super) struct Reports {
 impl Reports {
     pub(super) fn new(config: &Config, clock: WallClock, counter: ReportCounter) -> Self {
         Self {
-            storage: config.storage_path.clone(),
+            storage: config.storage.path.clone(),
             folder: config.reports_folder(),
             keep: config.report.keep,
             targets: config.targets.iter().map(|target| target.name.clone()).collect(),
@@ -123,7 +123,7 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         Some(path) => (path.clone(), ReportPlan::default().keep),
         None => {
             let config = config::from_file(&args.config.file)?;
-            (config.storage_path, config.report.keep)
+            (config.storage.path, config.report.keep)
         }
     };
     let known: BTreeSet<String> =

@@ -34,7 +34,7 @@ pub(super) fn configured(source: &SourceArgs, storage: &StorageArgs) -> anyhow::
         Source::Target { url, model } => config::without_file(url, model)?,
     };
     if let Some(path) = &storage.path {
-        config.storage_path.clone_from(path);
+        config.storage.path.clone_from(path);
     }
     Ok(config)
 }

@@ -63,7 +63,7 @@ impl Session {
         F: Future<Output = ()> + Send + 'static,
     {
         let clock = WallClock::System;
-        let (history, scribe) = Writer::open(&self.config.storage_path)?;
+        let (history, scribe) = Writer::open(&self.config.storage.path)?;
         let targets = targets(&self.config)?;
         let board = restored_board(&self.config, &targets)?;
         let lag = LagMeter::default();
@@ -151,7 +151,7 @@ async fn watch_lag(lag: LagMeter) {
 
 /// The targets with their clients. A model that the plan leaves open is the history's last.
 fn targets(config: &Config) -> anyhow::Result<Vec<SoakTarget<HttpBackend>>> {
-    let history = Reader::open(&config.storage_path)?;
+    let history = Reader::open(&config.storage.path)?;
     config
         .targets
         .iter()
@@ -171,7 +171,7 @@ fn targets(config: &Config) -> anyhow::Result<Vec<SoakTarget<HttpBackend>>> {
 
 /// The board as the history knows it: the optimum is there before the first new sample.
 fn restored_board(config: &Config, targets: &[SoakTarget<HttpBackend>]) -> anyhow::Result<Board> {
-    let history = Reader::open(&config.storage_path)?;
+    let history = Reader::open(&config.storage.path)?;
     let blank = |target: &SoakTarget<HttpBackend>| {
         let plan = &target.plan;
         TargetSnapshot::new(target.id.clone(), plan.connection.url.clone(), plan.lane.clone())

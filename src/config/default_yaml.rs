@@ -6,12 +6,12 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use crate::domain::plan::{Connection, Prompts, ReportPlan, RequestPlan, SchedulePlan};
+use crate::domain::plan::{Connection, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan};
 
 use super::duration::show;
 use super::keys::{
     APIS, CONNECT_TIMEOUT, ENDPOINTS, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, REPORTS_KEPT,
-    STORAGE_PATH, TEMPERATURE, WARMUP_REQUESTS, default_grid,
+    TEMPERATURE, WARMUP_REQUESTS, default_grid,
 };
 use super::value::{Choices, words};
 
@@ -36,8 +36,9 @@ fn aligned(yaml: &str) -> String {
 fn storage() -> String {
     format!(
         "storage:
-  path: {STORAGE_PATH} # folder of the history and the reports, relative to the working directory
-"
+  path: {path} # folder of the history and the reports, relative to the working directory
+",
+        path = StoragePlan::default().path.display(),
     )
 }
 

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::domain::plan::{
-    Api, CellOrder, Connection, GridPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, Secret, TargetPlan,
+    Api, BudgetPlan, CellOrder, Connection, GridPlan, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan,
+    Secret, StoragePlan, TargetPlan,
 };
 use crate::domain::{Endpoint, Grid};
 
@@ -24,7 +24,6 @@ use super::value::{
     Choices, ServerUrl, axis, duration, flag, header, name, number, one_of, path, server_url, text, whole,
 };
 
-pub(super) const STORAGE_PATH: &str = "data";
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -59,11 +58,17 @@ pub(super) enum Preset {
 /// The whole file.
 pub(super) fn config(root: &mut Section<'_>, around: Surroundings<'_>) -> Config {
     Config {
-        storage_path: root.section("storage", |s| s.take_or("path", PathBuf::from(STORAGE_PATH), path)),
+        storage: root.section("storage", storage),
         targets: targets(root, around),
         schedule: root.section("schedule", schedule),
         report: root.section("report", report),
+        metrics: MetricsPlan::default(),
     }
+}
+
+fn storage(s: &mut Section<'_>) -> StoragePlan {
+    let default = StoragePlan::default();
+    StoragePlan { path: s.take_or("path", default.path, path), ..default }
 }
 
 fn targets(root: &mut Section<'_>, around: Surroundings<'_>) -> Vec<TargetPlan> {
@@ -97,6 +102,7 @@ fn target(s: &mut Section<'_>, around: Surroundings<'_>) -> Option<TargetPlan> {
         lane: lane.unwrap_or(host),
         grid,
         request,
+        budget: BudgetPlan::default(),
     })
 }
 
@@ -197,6 +203,7 @@ fn schedule(s: &mut Section<'_>) -> SchedulePlan {
         seed,
         pause_between_samples: s.take_or("pause_between_samples", default.pause_between_samples, duration(PAUSE)),
         warmup_requests: s.take_or("warmup_requests", default.warmup_requests, whole(WARMUP_REQUESTS)),
+        ..default
     }
 }
 

@@ -1,8 +1,10 @@
 //! The ways to a configuration: a file, or the flags that stand in for one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::domain::plan::{Connection, GridPlan, ReportPlan, RequestPlan, SchedulePlan, TargetPlan};
+use crate::domain::plan::{
+    BudgetPlan, Connection, GridPlan, MetricsPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, TargetPlan,
+};
 
 use super::files::{Surroundings, read_config};
 use super::problem::{Collector, Fault};
@@ -57,11 +59,13 @@ fn single_target(url: &str, model: Option<&str>, problems: &Collector) -> Option
         lane: host,
         grid: GridPlan::default(),
         request: RequestPlan::default(),
+        budget: BudgetPlan::default(),
     };
     Some(Config {
-        storage_path: PathBuf::from(keys::STORAGE_PATH),
+        storage: StoragePlan::default(),
         targets: vec![target],
         schedule: SchedulePlan::with_seed(seed?),
         report: ReportPlan::default(),
+        metrics: MetricsPlan::default(),
     })
 }

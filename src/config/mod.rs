@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use crate::domain::plan::{ReportPlan, SchedulePlan, TargetPlan};
+use crate::domain::plan::{MetricsPlan, ReportPlan, SchedulePlan, StoragePlan, TargetPlan};
 
 mod default_yaml;
 mod duration;
@@ -30,13 +30,12 @@ pub use problem::{Problem, Problems};
 /// Everything that a configuration decides.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The folder of the history and the reports. Relative to the working directory, for
-    /// it is the place where the program runs, not the file, that says where data goes.
-    pub storage_path: PathBuf,
+    pub storage: StoragePlan,
     /// At least one; their names differ.
     pub targets: Vec<TargetPlan>,
     pub schedule: SchedulePlan,
     pub report: ReportPlan,
+    pub metrics: MetricsPlan,
 }
 
 /// The folder of the reports within the storage folder.
@@ -44,6 +43,6 @@ pub const REPORTS: &str = "reports";
 
 impl Config {
     pub fn reports_folder(&self) -> PathBuf {
-        self.storage_path.join(REPORTS)
+        self.storage.path.join(REPORTS)
     }
 }

@@ -119,6 +119,7 @@ mod sound {
             seed: 7,
             pause_between_samples: Duration::ZERO,
             warmup_requests: 0,
+            ..SchedulePlan::with_seed(0)
         };
         assert_eq!(read(&yaml).expect("is sound").schedule, expected);
     }

@@ -23,6 +23,12 @@ named! {
         WaitingForLane = "waiting_for_lane",
         /// The server is away; tried again with growing pauses.
         WaitingForServer = "waiting_for_server",
+        /// Others use the server.
+        Yielding = "yielding",
+        OutsideWindow = "outside_window",
+        OverBudget = "over_budget",
+        /// By the user.
+        Paused = "paused",
     }
 }
 
@@ -37,9 +43,18 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Happening {
-    /// `due_at`: when the running or next sample must have ended, as far as that is known.
+    /// The target is soaked from now on.
+    Joined {
+        url: String,
+        lane: String,
+    },
+    /// The target was taken out of the configuration.
+    Left,
+    /// `until`: when a pause ends by itself. `due_at`: when the running or next sample must
+    /// have ended. Both as far as they are known.
     StateChanged {
         state: SchedulerState,
+        until: Option<Timestamp>,
         due_at: Option<Timestamp>,
     },
     /// The server answered a probe and told who it is.
@@ -79,6 +94,11 @@ pub enum Happening {
         sample: Arc<Sample>,
         latencies: Arc<Latencies>,
     },
+    /// The sample was given up in the middle, for the sake of `state`; its cell is next.
+    SampleDropped {
+        cell: Cell,
+        state: SchedulerState,
+    },
     CycleEnded {
         cycle: u64,
         seconds: f64,
@@ -94,7 +114,10 @@ impl Happening {
             | Self::EpochEntered { .. }
             | Self::SampleEnded { .. }
             | Self::CycleEnded { .. } => true,
-            Self::StateChanged { .. }
+            Self::Joined { .. }
+            | Self::Left
+            | Self::StateChanged { .. }
+            | Self::SampleDropped { .. }
             | Self::Identified(_)
             | Self::CycleStarted { .. }
             | Self::SampleStarted { .. }

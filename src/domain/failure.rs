@@ -80,9 +80,11 @@ named! {
         PrefixCache = "prefix_cache",
         /// The server loaded the model while it was measured.
         ModelLoad = "model_load",
+        /// Somebody else used the server too.
+        ForeignLoad = "foreign_load",
         /// Too many of its requests failed.
         FailedRequests = "failed_requests",
-        /// Dropped in the middle: the program stops.
+        /// Dropped in the middle: the program stops, the target is paused, its window closes.
         Cancelled = "cancelled",
     }
 }

@@ -8,13 +8,17 @@ pub mod cell;
 pub mod environment;
 pub mod event;
 pub mod failure;
+pub mod occupancy;
 pub mod plan;
 pub mod request;
 pub mod sample;
+pub mod window;
 
 pub use cell::{Cell, Grid, GridError};
 pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};
 pub use event::{Event, Happening, SchedulerState};
 pub use failure::{FailureKind, InvalidReason, RequestFailure};
+pub use occupancy::Occupancy;
 pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
-pub use sample::{Latencies, Measurement, Quantiles, Sample};
+pub use sample::{Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
+pub use window::{Window, Windows};

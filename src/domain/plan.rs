@@ -2,12 +2,15 @@
 //!
 //! `config` makes these from YAML and flags; the floors below see nothing else.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cell::Grid;
 use super::request::Endpoint;
+use super::sample::LatencyMeasure;
+use super::window::Windows;
 
 /// A value that is never shown: its `Debug` hides it, it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -145,6 +148,25 @@ pub struct TargetPlan {
     pub lane: String,
     pub grid: GridPlan,
     pub request: RequestPlan,
+    pub budget: BudgetPlan,
+}
+
+/// What a target may send and get, warm-ups included. Each limit holds for any such span of
+/// time, not only for those of a calendar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BudgetPlan {
+    pub requests_per_hour: Option<u64>,
+    pub requests_per_day: Option<u64>,
+    /// Prompt and output together.
+    pub tokens_per_hour: Option<u64>,
+    pub tokens_per_day: Option<u64>,
+}
+
+impl BudgetPlan {
+    /// Whether anything is limited.
+    pub fn limits_anything(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// The order of the cells within a cycle.
@@ -157,19 +179,37 @@ pub enum CellOrder {
 }
 
 /// How the work is laid out in time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SchedulePlan {
     pub order: CellOrder,
     pub seed: u64,
     pub pause_between_samples: Duration,
+    /// From the start of a cycle to the start of the next; one that takes longer is followed
+    /// at once.
+    pub cycle_interval: Duration,
     /// For each worker, before each sample.
     pub warmup_requests: u32,
+    /// The hours in which requests are sent.
+    pub windows: Windows,
+    /// The most of its time that a lane is kept busy: above 0, at most 1.
+    pub max_duty: f64,
+    /// Whether no sample begins while others use the server.
+    pub yield_to_foreign_load: bool,
 }
 
 impl SchedulePlan {
     /// The defaults, with a seed that the caller drew.
     pub fn with_seed(seed: u64) -> Self {
-        Self { order: CellOrder::Shuffled, seed, pause_between_samples: Duration::from_secs(1), warmup_requests: 1 }
+        Self {
+            order: CellOrder::Shuffled,
+            seed,
+            pause_between_samples: Duration::from_secs(1),
+            cycle_interval: Duration::ZERO,
+            warmup_requests: 1,
+            windows: Windows::default(),
+            max_duty: 1.0,
+            yield_to_foreign_load: true,
+        }
     }
 }
 
@@ -183,5 +223,62 @@ pub struct ReportPlan {
 impl Default for ReportPlan {
     fn default() -> Self {
         Self { every: Duration::from_secs(3600), keep: 168 }
+    }
+}
+
+/// Where the history and the reports live, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoragePlan {
+    /// Relative to the working directory, for it is the place where the program runs, not
+    /// the configuration file, that says where data goes.
+    pub path: PathBuf,
+    /// Samples are deleted when they are older.
+    pub retention: Duration,
+}
+
+impl Default for StoragePlan {
+    fn default() -> Self {
+        Self { path: PathBuf::from("data"), retention: Duration::from_secs(90 * 86_400) }
+    }
+}
+
+/// Which gauges of cells are exposed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CellDetail {
+    #[default]
+    Full,
+    /// What an optimum and a heat map need.
+    Core,
+    Off,
+}
+
+/// The labels of latency histograms beside those of the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HistogramLabels {
+    None,
+    #[default]
+    Workers,
+    WorkersAndBatch,
+}
+
+/// What is exposed, and how much of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricsPlan {
+    pub cells: CellDetail,
+    pub histogram_labels: HistogramLabels,
+    /// Upper bounds in seconds, ascending, in the place of the default ones.
+    pub buckets: BTreeMap<LatencyMeasure, Vec<f64>>,
+    /// A configuration that would make more series is refused.
+    pub max_series: u64,
+}
+
+impl Default for MetricsPlan {
+    fn default() -> Self {
+        Self {
+            cells: CellDetail::default(),
+            histogram_labels: HistogramLabels::default(),
+            buckets: BTreeMap::new(),
+            max_series: 20_000,
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! One measurement of one cell, as it is stored, shown and estimated from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 
 use super::cell::Cell;
 use super::environment::{EpochId, TargetId};
-use super::failure::{FailureKind, InvalidReason};
+use super::failure::{FailureKind, InvalidReason, named};
 use super::request::TokenSource;
 
 /// Exact quantiles of the raw values of one sample, seconds.
@@ -62,6 +63,16 @@ pub struct Measurement {
     pub client_cpu_ratio: f64,
 }
 
+named! {
+    /// What a latency is of.
+    LatencyMeasure {
+        TimeToFirstToken = "time_to_first_token",
+        TimePerOutputToken = "time_per_output_token",
+        InterTokenLatency = "inter_token_latency",
+        RequestDuration = "request_duration",
+    }
+}
+
 /// The raw latencies behind a sample's quantiles, seconds, in no order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Latencies {
@@ -72,6 +83,18 @@ pub struct Latencies {
     pub request_duration: Vec<f64>,
     /// Requests whose tokens per chunk are unknown.
     pub requests_without_inter_token_latency: u32,
+}
+
+impl Latencies {
+    /// The values of one measure, seconds.
+    pub fn of(&self, measure: LatencyMeasure) -> &[f64] {
+        match measure {
+            LatencyMeasure::TimeToFirstToken => &self.time_to_first_token,
+            LatencyMeasure::TimePerOutputToken => &self.time_per_output_token,
+            LatencyMeasure::InterTokenLatency => &self.inter_token_latency,
+            LatencyMeasure::RequestDuration => &self.request_duration,
+        }
+    }
 }
 
 /// One measurement of one cell, with its keys.

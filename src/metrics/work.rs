@@ -202,7 +202,10 @@ impl Work {
             Happening::RequestEnded(end) => self.observe_request(id, end),
             Happening::SampleEnded { sample, latencies } => self.observe_sample(id, sample, latencies),
             Happening::CycleEnded { .. } => self.cycles_completed.with_label_values(&labels(id)).inc(),
-            Happening::StateChanged { .. }
+            Happening::Joined { .. }
+            | Happening::Left
+            | Happening::SampleDropped { .. }
+            | Happening::StateChanged { .. }
             | Happening::Away { .. }
             | Happening::FieldsDropped { .. }
             | Happening::CycleStarted { .. }

@@ -341,6 +341,7 @@ const fn english_rejection(reason: InvalidReason) -> &'static str {
         InvalidReason::ClientLimited => "the measuring client was the limit",
         InvalidReason::PrefixCache => "the server answered from a prefix cache",
         InvalidReason::ModelLoad => "the server loaded the model meanwhile",
+        InvalidReason::ForeignLoad => "others used the server too",
         InvalidReason::FailedRequests => "too many of its requests failed",
         InvalidReason::Cancelled => "dropped in the middle",
     }

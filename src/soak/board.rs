@@ -173,7 +173,7 @@ impl TargetSnapshot {
             *self = Self { up, notes, ..Self::new(event.target.clone(), url, lane) };
         }
         match &event.happening {
-            Happening::StateChanged { state, due_at } => {
+            Happening::StateChanged { state, due_at, .. } => {
                 self.state = *state;
                 self.sample_due_at = due_at.or(self.sample_due_at);
                 if *state != SchedulerState::Warmup && *state != SchedulerState::Running {
@@ -208,7 +208,10 @@ impl TargetSnapshot {
                 self.current = Some(*cell);
                 self.sample_due_at = Some(*due_at);
             }
-            Happening::RequestStarted => {}
+            Happening::Joined { .. }
+            | Happening::Left
+            | Happening::SampleDropped { .. }
+            | Happening::RequestStarted => {}
             Happening::RequestEnded(end) => self.up = end.reached_the_server().or(self.up),
             Happening::SampleEnded { sample, .. } => {
                 self.current = None;

@@ -347,7 +347,7 @@ impl<B: Backend> TargetRunner<B> {
         let warmup = self.warm_up(cell, &numbers).await;
         let total = self.request_timeout(cell, &warmup);
         let due_at = Some(self.sample_due(total));
-        self.publish(Happening::StateChanged { state: SchedulerState::Running, due_at }).await;
+        self.publish(Happening::StateChanged { state: SchedulerState::Running, until: None, due_at }).await;
 
         let requests = self.requests(cell.batch, self.plan.request.output_tokens, &numbers);
         let batch = Batch { requests, workers: cell.workers, timeouts: self.timeouts(total), is_warmup: false };
@@ -466,7 +466,7 @@ impl<B: Backend> TargetRunner<B> {
 
     async fn enter_state(&self, state: SchedulerState) {
         let due_at = Some(self.sample_due(self.plan.request.timeout));
-        self.publish(Happening::StateChanged { state, due_at }).await;
+        self.publish(Happening::StateChanged { state, until: None, due_at }).await;
     }
 
     async fn publish(&self, happening: Happening) {

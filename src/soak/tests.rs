@@ -14,7 +14,7 @@ use super::prompts;
 use super::{Bus, LagMeter, Limits, MemoryBackend, Soak, SoakTarget, WallClock};
 use crate::analysis::measure::{Circumstances, measure};
 use crate::client::Timeouts;
-use crate::domain::plan::{CellOrder, Connection, GridPlan, RequestPlan, SchedulePlan, TargetPlan};
+use crate::domain::plan::{BudgetPlan, CellOrder, Connection, GridPlan, RequestPlan, SchedulePlan, TargetPlan};
 use crate::domain::{Cell, Event, Grid, Happening, InvalidReason, Measurement, SchedulerState, TargetId};
 use crate::sim::model::predict_total;
 use crate::sim::{Profile, SimOptions, SimServer};
@@ -111,6 +111,7 @@ impl Stage {
             lane: lane.to_owned(),
             grid: GridPlan::Fixed(grid),
             request: request.clone(),
+            budget: BudgetPlan::default(),
         };
         SoakTarget {
             plan: Arc::new(plan),

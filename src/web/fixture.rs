@@ -87,7 +87,7 @@ pub(super) fn soak(board: &Board, target: &TargetId, grid: Grid, done: usize) {
     }
     if let Some(&cell) = cells.get(done) {
         tell(Happening::SampleStarted { cell, due_at: now() + SignedDuration::from_secs(300) });
-        tell(Happening::StateChanged { state: SchedulerState::Running, due_at: None });
+        tell(Happening::StateChanged { state: SchedulerState::Running, until: None, due_at: None });
     }
 }
 

@@ -140,6 +140,10 @@ fn now_tile(target: &TargetSnapshot, now: Timestamp) -> String {
         SchedulerState::Pausing => "pausing",
         SchedulerState::WaitingForLane => "waiting for its lane",
         SchedulerState::WaitingForServer => "waiting for the server",
+        SchedulerState::Yielding => "yielding to others who use the server",
+        SchedulerState::OutsideWindow => "outside its hours",
+        SchedulerState::OverBudget => "waiting for its budget",
+        SchedulerState::Paused => "paused",
     };
     let last = target.sample_completed_at.map_or_else(
         || "<p>No sample yet</p>".to_owned(),

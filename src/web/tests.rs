@@ -172,7 +172,7 @@ async fn a_target_that_stands_still_is_ill_after_a_minute() {
     ] {
         let board = board(&[("a", "m"), ("b", "m")]);
         let due_at = Some(now() - SignedDuration::from_secs(late_seconds));
-        let waiting = Happening::StateChanged { state: SchedulerState::Running, due_at };
+        let waiting = Happening::StateChanged { state: SchedulerState::Running, until: None, due_at };
         tell(&board, &TargetId::new("a", "m"), waiting);
         assert_eq!(check(&app(board, "/nowhere"), "/-/healthy", status).await, body);
     }
