@@ -53,8 +53,8 @@ fn log(event: &Event) {
         Happening::SampleEnded { sample, .. } => log_sample(target, sample),
         Happening::Joined { url, .. } => tracing::info!(target, url, "target joined"),
         Happening::Left => tracing::info!(target, "target left"),
-        Happening::SampleDropped { cell, state } => {
-            tracing::info!(target, workers = cell.workers, batch = cell.batch, %state, "sample dropped");
+        Happening::SampleDropped { cell, reason } => {
+            tracing::info!(target, workers = cell.workers, batch = cell.batch, reason, "sample dropped");
         }
         Happening::RequestStarted => {}
         Happening::RequestEnded(end) => {

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
@@ -37,8 +38,10 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     api: Api,
+    /// The bearer token as a header; may change on the disk while the program runs.
+    key: Arc<ArcSwapOption<HeaderValue>>,
     /// Values that must not come back in what is told of an error.
-    secrets: Arc<[Secret]>,
+    secrets: Arc<ArcSwap<Vec<Secret>>>,
 }
 
 impl Client {
@@ -66,10 +69,35 @@ impl Client {
             let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| fault(error.to_string()))?;
             builder = builder.tls_certs_merge(certificates);
         }
-        let headers = connection.headers.iter().map(|(_, value)| value.clone());
-        let secrets = headers.chain(connection.api_key.clone()).filter(|secret| !secret.reveal().is_empty());
-        let secrets = secrets.collect();
-        Ok(Self { http: builder.build()?, base: connection.url.clone(), api: connection.api, secrets })
+        let secrets = connection.headers.iter().map(|(_, value)| value.clone());
+        let secrets: Vec<Secret> = secrets.filter(|secret| !secret.reveal().is_empty()).collect();
+        let client = Self {
+            http: builder.build()?,
+            base: connection.url.clone(),
+            api: connection.api,
+            key: Arc::default(),
+            secrets: Arc::new(ArcSwap::from_pointee(secrets)),
+        };
+        client.set_key(connection.api_key.as_ref())?;
+        Ok(client)
+    }
+
+    /// Sends this key from now on; all clones do.
+    pub fn set_key(&self, key: Option<&Secret>) -> Result<(), ClientError> {
+        let header = key.map(bearer).transpose()?;
+        if let Some(key) = key {
+            // The last one stays a secret.
+            self.secrets.rcu(|known| known.iter().chain([key]).cloned().collect::<Vec<_>>());
+        }
+        self.key.store(header.map(Arc::new));
+        Ok(())
+    }
+
+    fn with_key(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match self.key.load_full() {
+            Some(key) => request.header(AUTHORIZATION, HeaderValue::clone(&key)),
+            None => request,
+        }
     }
 
     pub fn api(&self) -> Api {
@@ -78,7 +106,7 @@ impl Client {
 
     /// A request to be sent. `alone` gives it a connection of its own.
     pub(super) fn post(&self, path: &str, body: Vec<u8>, alone: bool) -> reqwest::RequestBuilder {
-        let request = self.http.post(format!("{}{path}", self.base));
+        let request = self.with_key(self.http.post(format!("{}{path}", self.base)));
         let request = if alone { request.header(CONNECTION, "close") } else { request };
         request
             .header(reqwest::header::CONTENT_TYPE, "application/json")
@@ -91,7 +119,8 @@ impl Client {
         let ask = async {
             // A connection of its own: some servers close theirs after an answer without a word,
             // and a probe must not fail of that.
-            let response = self.http.get(format!("{}{path}", self.base)).header(CONNECTION, "close").send().await;
+            let request = self.with_key(self.http.get(format!("{}{path}", self.base)));
+            let response = request.header(CONNECTION, "close").send().await;
             let response = response.map_err(|error| classify(&error))?;
             let status = response.status();
             let server = response.headers().get(reqwest::header::SERVER).and_then(|value| value.to_str().ok());
@@ -110,7 +139,7 @@ impl Client {
 
     /// The failure without secrets: some servers and proxies repeat what they were sent.
     pub(super) fn redacted(&self, mut failure: RequestFailure) -> RequestFailure {
-        for secret in self.secrets.iter() {
+        for secret in self.secrets.load().iter() {
             failure.detail = failure.detail.replace(secret.reveal(), "<secret>");
         }
         failure
@@ -131,13 +160,14 @@ pub(super) struct Probed {
     pub(super) body: Vec<u8>,
 }
 
+fn bearer(key: &Secret) -> Result<HeaderValue, ClientError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.reveal())).map_err(|_| ClientError::ApiKey)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 fn headers(connection: &Connection) -> Result<HeaderMap, ClientError> {
     let mut headers = HeaderMap::new();
-    if let Some(key) = &connection.api_key {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.reveal())).map_err(|_| ClientError::ApiKey)?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
-    }
     for (name, value) in &connection.headers {
         let fault = || ClientError::Header { name: name.clone() };
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| fault())?;

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::domain::plan::{Connection, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan};
 
-use super::duration::show;
+use crate::domain::duration::show;
 use super::keys::{
     APIS, CONNECT_TIMEOUT, ENDPOINTS, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, REPORTS_KEPT,
     TEMPERATURE, WARMUP_REQUESTS, default_grid,

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use crate::domain::plan::{MetricsPlan, ReportPlan, SchedulePlan, StoragePlan, TargetPlan};
 
 mod default_yaml;
-mod duration;
 mod files;
 mod keys;
 mod load;

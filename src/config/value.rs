@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::domain::Grid;
 use crate::domain::plan::Secret;
 
-use super::duration;
+use crate::domain::duration;
 use super::problem::Fault;
 use super::tree::{Node, Value};
 

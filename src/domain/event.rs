@@ -94,10 +94,10 @@ pub enum Happening {
         sample: Arc<Sample>,
         latencies: Arc<Latencies>,
     },
-    /// The sample was given up in the middle, for the sake of `state`; its cell is next.
+    /// The sample was given up in the middle, and with it the requests in flight.
     SampleDropped {
         cell: Cell,
-        state: SchedulerState,
+        reason: &'static str,
     },
     CycleEnded {
         cycle: u64,

@@ -5,6 +5,7 @@
 //! appears only as UTC timestamps that were read elsewhere and passed in.
 
 pub mod cell;
+pub mod duration;
 pub mod environment;
 pub mod event;
 pub mod failure;

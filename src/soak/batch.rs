@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::backend::{Backend, not_started};
 use super::bus::Bus;
+use super::meter::Meter;
 use crate::client::{Timeline, Timeouts};
 use crate::domain::event::RequestEnd;
 use crate::domain::{FailureKind, GenerateRequest, Happening, RequestFailure, RequestRecord, TargetId};
@@ -25,6 +26,7 @@ pub struct Batch {
     pub timeouts: Timeouts,
     /// Counts in the totals of requests and tokens, in nothing else.
     pub is_warmup: bool,
+    pub meter: Arc<Meter>,
 }
 
 /// What the workers of a batch share.
@@ -36,6 +38,7 @@ struct Work<B> {
     waiting: Mutex<Vec<GenerateRequest>>,
     server_is_out_of_reach: AtomicBool,
     is_warmup: bool,
+    meter: Arc<Meter>,
     bus: Bus,
     target: TargetId,
 }
@@ -53,6 +56,7 @@ pub async fn run<B: Backend>(backend: &Arc<B>, batch: Batch, bus: &Bus, target: 
         waiting: Mutex::new(waiting),
         server_is_out_of_reach: AtomicBool::new(false),
         is_warmup: batch.is_warmup,
+        meter: batch.meter,
         bus: bus.clone(),
         target: target.clone(),
     });
@@ -80,7 +84,10 @@ async fn work_off<B: Backend>(work: Arc<Work<B>>) -> Vec<RequestRecord> {
             let failure = RequestFailure::new(FailureKind::NotStarted, "the server is out of reach");
             not_started(&request, work.timeline.now(), failure)
         } else {
-            work.backend.generate(&request, &work.timeline, Duration::ZERO, work.timeouts).await
+            work.meter.start();
+            let record = work.backend.generate(&request, &work.timeline, Duration::ZERO, work.timeouts).await;
+            work.meter.end(&record);
+            record
         };
         if record.failure.as_ref().is_some_and(|failure| failure.kind.is_out_of_reach()) {
             work.server_is_out_of_reach.store(true, Ordering::Relaxed);

@@ -53,6 +53,8 @@ pub struct TargetSnapshot {
     /// Whether the server answered its last request or probe; unknown before the first.
     pub up: Option<bool>,
     pub state: SchedulerState,
+    /// When the state ends by itself, as far as that is known.
+    pub state_until: Option<Timestamp>,
     pub identity: Option<Arc<ServerIdentity>>,
     pub epoch: Option<Arc<Epoch>>,
     pub grid: Option<Arc<Grid>>,
@@ -83,6 +85,7 @@ impl TargetSnapshot {
             lane,
             up: None,
             state: SchedulerState::Starting,
+            state_until: None,
             identity: None,
             epoch: None,
             grid: None,
@@ -173,8 +176,9 @@ impl TargetSnapshot {
             *self = Self { up, notes, ..Self::new(event.target.clone(), url, lane) };
         }
         match &event.happening {
-            Happening::StateChanged { state, due_at, .. } => {
+            Happening::StateChanged { state, until, due_at } => {
                 self.state = *state;
+                self.state_until = *until;
                 self.sample_due_at = due_at.or(self.sample_due_at);
                 if *state != SchedulerState::Warmup && *state != SchedulerState::Running {
                     self.current = None;
@@ -208,10 +212,15 @@ impl TargetSnapshot {
                 self.current = Some(*cell);
                 self.sample_due_at = Some(*due_at);
             }
-            Happening::Joined { .. }
-            | Happening::Left
-            | Happening::SampleDropped { .. }
-            | Happening::RequestStarted => {}
+            Happening::Joined { url, lane } => {
+                self.url.clone_from(url);
+                self.lane.clone_from(lane);
+            }
+            Happening::SampleDropped { cell, reason } => {
+                self.current = None;
+                self.note(event.at, format!("sample of {cell} dropped: {reason}"));
+            }
+            Happening::Left | Happening::RequestStarted => {}
             Happening::RequestEnded(end) => self.up = end.reached_the_server().or(self.up),
             Happening::SampleEnded { sample, .. } => {
                 self.current = None;
@@ -259,14 +268,25 @@ impl Board {
     /// Takes an event in. One writer only: the task that listens to the bus.
     pub fn apply(&self, event: &Event) {
         let before = self.current.load();
-        let Some(target) = before.targets.get(&event.target.name) else { return };
-        if !target.is_news(&event.happening) {
-            return;
-        }
-        let mut target = TargetSnapshot::clone(target);
-        target.apply(event);
+        let name = &event.target.name;
+        let after = match (before.targets.get(name), &event.happening) {
+            (None, Happening::Joined { url, lane }) => {
+                Some(TargetSnapshot::new(event.target.clone(), url.clone(), lane.clone()))
+            }
+            (Some(_), Happening::Left) => None,
+            (Some(known), happening) if known.is_news(happening) => {
+                let mut target = TargetSnapshot::clone(known);
+                target.apply(event);
+                Some(target)
+            }
+            // What is still told of a target that has left is no news either.
+            _ => return,
+        };
         let mut targets = before.targets.clone();
-        targets.insert(event.target.name.clone(), Arc::new(target));
+        match after {
+            Some(target) => targets.insert(name.clone(), Arc::new(target)),
+            None => targets.remove(name),
+        };
         self.current.store(Arc::new(Snapshot { targets }));
     }
 }

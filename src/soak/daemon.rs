@@ -1,18 +1,24 @@
 //! All targets at once: a lane for each piece of hardware, one clean stop.
+//!
+//! Which targets there are may change while they work: those that stay as they are do not
+//! notice.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
+use super::budget::{Cost, Ledger};
 use super::bus::Bus;
+use super::control::Control;
 use super::lag::LagMeter;
-use super::target::{Progress, TargetRunner};
-use crate::domain::TargetId;
+use super::progress::Progress;
+use super::target::{Ended, TargetRunner};
 use crate::domain::plan::{SchedulePlan, TargetPlan};
+use crate::domain::{Happening, TargetId};
 use crate::store::Writer;
 
 /// A target with the server behind it.
@@ -22,6 +28,17 @@ pub struct SoakTarget<B> {
     pub backend: Arc<B>,
     /// The model, as far as it is known from the plan or the history.
     pub id: TargetId,
+    /// What it spent in the last day, the oldest first.
+    pub spent: Vec<(jiff::Timestamp, Cost)>,
+}
+
+/// All that is to be soaked from now on.
+#[derive(Debug)]
+pub struct Roster<B> {
+    pub targets: Vec<SoakTarget<B>>,
+    pub schedule: Arc<SchedulePlan>,
+    /// Told when it is so.
+    pub done: Option<oneshot::Sender<()>>,
 }
 
 /// What bounds a soak.
@@ -37,50 +54,134 @@ pub struct Limits {
 
 /// All that a soak needs.
 #[derive(Debug)]
-pub struct Soak<B> {
-    pub targets: Vec<SoakTarget<B>>,
-    pub schedule: SchedulePlan,
+pub struct Soak {
     pub bus: Bus,
     pub history: Writer,
     pub lag: LagMeter,
+    pub control: Control,
     pub limits: Limits,
 }
 
-impl<B: Backend> Soak<B> {
-    /// Measures until every target has its cycles, or until `stop`: then running samples
-    /// are dropped whole. Belongs on the measuring runtime.
+/// A target at work.
+#[derive(Debug)]
+struct Seat {
+    id: TargetId,
+    plan: Arc<TargetPlan>,
+    retired: CancellationToken,
+}
+
+impl Soak {
+    /// Soaks what the rosters say, one after the other, until every target of the last one has
+    /// its cycles, or until `stop`: then running samples are dropped whole. Belongs on the
+    /// measuring runtime.
     ///
     /// Returns the targets that were given up. A panic in a target's task goes on here: a
     /// daemon that measures only some of its targets would look well.
-    pub async fn run(self, stop: CancellationToken) -> Vec<TargetId> {
-        let mut lanes: HashMap<String, Arc<Mutex<()>>> = HashMap::new();
-        let mut tasks = JoinSet::new();
-        for target in self.targets {
-            let runner = TargetRunner {
-                backend: target.backend,
-                lane: lanes.entry(target.plan.lane.clone()).or_default().clone(),
-                plan: target.plan,
-                schedule: self.schedule.clone(),
-                bus: self.bus.clone(),
-                history: self.history.clone(),
-                lag: self.lag.clone(),
-                cores: self.limits.cores,
-                cycles: self.limits.cycles,
-                patience: self.limits.patience,
-                progress: Progress::new(target.id),
-            };
-            let (stop, id) = (stop.clone(), runner.progress.id.clone());
-            tasks.spawn(
-                async move { stop.run_until_cancelled(runner.run()).await.is_some_and(|done| !done).then_some(id) },
-            );
-        }
-        let mut given_up = Vec::new();
-        while let Some(ended) = tasks.join_next().await {
-            match ended {
-                Ok(target) => given_up.extend(target),
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
+    pub async fn run<B: Backend>(
+        self,
+        mut rosters: mpsc::Receiver<Roster<B>>,
+        stop: CancellationToken,
+    ) -> Vec<TargetId> {
+        let mut hall = Hall::new(self, stop.clone());
+        let mut may_change = true;
+        while may_change || !hall.tasks.is_empty() {
+            tokio::select! {
+                () = stop.cancelled(), if may_change => may_change = false,
+                roster = rosters.recv(), if may_change => match roster {
+                    Some(roster) => hall.seat(roster).await,
+                    None => may_change = false,
+                },
+                Some(ended) = hall.tasks.join_next() => hall.take_leave(ended),
             }
         }
-        given_up
+        hall.given_up
+    }
+}
+
+type Leave = Result<(TargetId, Ended), tokio::task::JoinError>;
+
+/// Where the targets work.
+struct Hall {
+    soak: Soak,
+    stop: CancellationToken,
+    /// Set by the first roster.
+    schedule: Option<watch::Sender<Arc<SchedulePlan>>>,
+    lanes: HashMap<String, Arc<Mutex<()>>>,
+    seats: BTreeMap<Arc<str>, Seat>,
+    tasks: JoinSet<(TargetId, Ended)>,
+    given_up: Vec<TargetId>,
+}
+
+impl Hall {
+    fn new(soak: Soak, stop: CancellationToken) -> Self {
+        let (lanes, seats) = (HashMap::new(), BTreeMap::new());
+        Self { soak, stop, schedule: None, lanes, seats, tasks: JoinSet::new(), given_up: Vec::new() }
+    }
+
+    /// Lets targets go that are gone or changed, and those begin that are new or changed.
+    async fn seat<B: Backend>(&mut self, roster: Roster<B>) {
+        let schedule = self.schedule.get_or_insert_with(|| watch::Sender::new(roster.schedule.clone()));
+        schedule.send_if_modified(|running| {
+            let is_new = **running != *roster.schedule;
+            *running = roster.schedule.clone();
+            is_new
+        });
+        let schedule = schedule.subscribe();
+        let stays = |seat: &Seat| roster.targets.iter().any(|target| target.plan == seat.plan);
+        let leaving: Vec<TargetId> =
+            self.seats.values().filter(|seat| !stays(seat)).map(|seat| seat.id.clone()).collect();
+        self.retire(&leaving).await;
+        for id in leaving.iter().filter(|id| !roster.targets.iter().any(|target| target.id.name == id.name)) {
+            self.soak.bus.publish(id, Happening::Left).await;
+        }
+        for target in roster.targets {
+            if !self.seats.contains_key(&target.id.name) {
+                self.begin(target, schedule.clone()).await;
+            }
+        }
+        if let Some(done) = roster.done {
+            // Whoever asked may have gone.
+            let _ = done.send(());
+        }
+    }
+
+    /// Returns when none of these works any more.
+    async fn retire(&mut self, leaving: &[TargetId]) {
+        for seat in leaving.iter().filter_map(|id| self.seats.get(&id.name)) {
+            seat.retired.cancel();
+        }
+        while leaving.iter().any(|id| self.seats.contains_key(&id.name)) {
+            let Some(ended) = self.tasks.join_next().await else { return };
+            self.take_leave(ended);
+        }
+    }
+
+    async fn begin<B: Backend>(&mut self, target: SoakTarget<B>, schedule: watch::Receiver<Arc<SchedulePlan>>) {
+        let SoakTarget { plan, backend, id, spent } = target;
+        let (url, lane) = (plan.connection.url.clone(), plan.lane.clone());
+        self.soak.bus.publish(&id, Happening::Joined { url, lane }).await;
+        let runner = TargetRunner {
+            backend,
+            lane: self.lanes.entry(plan.lane.clone()).or_default().clone(),
+            plan: plan.clone(),
+            schedule,
+            control: self.soak.control.clone(),
+            bus: self.soak.bus.clone(),
+            history: self.soak.history.clone(),
+            lag: self.soak.lag.clone(),
+            limits: self.soak.limits,
+            progress: Progress::new(id.clone(), Ledger::new(plan.budget, spent)),
+        };
+        let retired = self.stop.child_token();
+        self.seats.insert(id.name.clone(), Seat { id: id.clone(), plan, retired: retired.clone() });
+        self.tasks.spawn(async move { (id, runner.run(retired).await) });
+    }
+
+    fn take_leave(&mut self, ended: Leave) {
+        let (id, ended) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        self.seats.remove(&id.name);
+        if ended == Ended::GivenUp {
+            self.given_up.push(id);
+        }
     }
 }

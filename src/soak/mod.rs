@@ -7,14 +7,21 @@
 pub mod backend;
 pub mod batch;
 pub mod board;
+pub mod budget;
 pub mod bus;
 pub mod clock;
+pub mod control;
 pub mod daemon;
+mod hold;
 pub mod lag;
 pub mod memory;
+pub mod meter;
+mod neighbour;
 pub mod order;
+mod progress;
 pub mod prompts;
-pub mod target;
+mod sample;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +29,7 @@ pub use backend::{Backend, HttpBackend};
 pub use board::{Board, Snapshot, TargetSnapshot};
 pub use bus::Bus;
 pub use clock::WallClock;
-pub use daemon::{Limits, Soak, SoakTarget};
+pub use control::Control;
+pub use daemon::{Limits, Roster, Soak, SoakTarget};
 pub use lag::LagMeter;
 pub use memory::MemoryBackend;

@@ -1,177 +1,138 @@
 //! The life of one target: identify, warm up, measure, pause, again.
 //!
 //! While its server is away it asks again with growing pauses, and a daemon never gives up.
+//! What may keep it from measuring for a while is in `hold`; a single cell is measured in
+//! `sample`.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
-use super::batch::{self, Batch};
 use super::bus::Bus;
 use super::clock::later;
+use super::control::Control;
+use super::daemon::Limits;
+use super::hold::Hold;
 use super::lag::LagMeter;
-use super::order::{cells_of_cycle, generator};
-use super::prompts;
-use crate::analysis::measure::{Circumstances, measure};
-use crate::analysis::quantile::median;
-use crate::analysis::validity::{Bounds, judge};
-use crate::client::{Dropped, Identified, Timeline, Timeouts};
+use super::order::cells_of_cycle;
+use super::progress::Progress;
+use super::sample::WARMUP_TOKENS;
+use crate::client::{Dropped, Identified, Timeline};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{Api, Prompts, SchedulePlan, TargetPlan};
-use crate::domain::{
-    Cell, Epoch, FailureKind, Grid, Happening, InvalidReason, Load, RequestRecord, Sample, SchedulerState,
-    ServerIdentity, ServerKind, TargetId,
-};
+use crate::domain::{Cell, Happening, Load, SchedulerState, ServerIdentity};
 use crate::store::{CycleStart, Sighting, Writer};
 
-/// Warm-up answers are at most so long: enough for the shapes and the clocks to settle.
-const WARMUP_TOKENS: u32 = 16;
 /// The pause after the first failure to reach the server; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How often a target that waits says that it still does.
-const REMINDER: Duration = Duration::from_secs(30);
+pub(super) const REMINDER: Duration = Duration::from_secs(30);
 /// Finding out who the server is takes at most so long.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(20);
-/// A request may take so many times what the warm-up lets expect.
-const TIMEOUT_MARGIN: f64 = 3.0;
-/// The load times that the epoch's median is of.
-const LOADS_KEPT: usize = 64;
 
 /// Why a target cannot be measured now.
-struct Trouble {
-    reason: String,
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) reason: String,
     /// Whether the server did not even answer.
-    is_away: bool,
+    pub(super) is_away: bool,
     /// Whether it refused the requests as they are.
-    is_refused: bool,
+    pub(super) is_refused: bool,
+}
+
+/// Why the work on a cycle ends before it is complete.
+#[derive(Debug)]
+pub(super) enum Halt {
+    Trouble(Trouble),
+    Hold(Hold),
+}
+
+impl From<Trouble> for Halt {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl From<Hold> for Halt {
+    fn from(hold: Hold) -> Self {
+        Self::Hold(hold)
+    }
+}
+
+/// How a target's life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Its cycles are complete.
+    Done,
+    /// It had no patience left with its server.
+    GivenUp,
+    /// It was told to.
+    Retired,
 }
 
 /// One target at work.
 #[derive(Debug)]
-pub struct TargetRunner<B> {
-    pub backend: Arc<B>,
-    pub plan: Arc<TargetPlan>,
-    pub schedule: SchedulePlan,
-    pub lane: Arc<Mutex<()>>,
-    pub bus: Bus,
-    pub history: Writer,
-    pub lag: LagMeter,
-    /// Threads of the measuring runtime: the cores that it can fill.
-    pub cores: usize,
-    /// Complete cycles to measure; without a limit, for ever.
-    pub cycles: Option<u64>,
-    /// Failures in a row after which the target is given up; without a limit, never.
-    pub patience: Option<u32>,
-    pub progress: Progress,
-}
-
-/// Where a target stands.
-#[derive(Debug)]
-pub struct Progress {
-    pub id: TargetId,
-    pub epoch: Option<Arc<Epoch>>,
-    pub grid: Option<Arc<Grid>>,
-    slots: Option<u32>,
-    /// The running or last cycle.
-    pub cycle: u64,
-    pending: VecDeque<Cell>,
-    cycle_began: Option<Instant>,
-    last_cycle_took: Option<Duration>,
-    completed: u64,
-    /// Whether the server's fields were settled since it was last away.
-    is_introduced: bool,
-    /// What was settled and is yet to be told: the history knows a target from its first epoch on.
-    dropped: Option<Dropped>,
-    troubles: u32,
-    /// Whether the server vanished at the first try of the cell that is next.
-    is_second_try: bool,
-    /// The server that the requests are made for.
-    server: Option<(Api, ServerKind, String)>,
-    /// Fields that it refused.
-    left_out: BTreeSet<&'static str>,
-    load_seconds: VecDeque<f64>,
-}
-
-impl Progress {
-    /// Nothing measured yet, or in another life.
-    pub fn new(id: TargetId) -> Self {
-        Self {
-            id,
-            epoch: None,
-            grid: None,
-            slots: None,
-            cycle: 0,
-            pending: VecDeque::new(),
-            cycle_began: None,
-            last_cycle_took: None,
-            completed: 0,
-            is_introduced: false,
-            dropped: None,
-            troubles: 0,
-            is_second_try: false,
-            server: None,
-            left_out: BTreeSet::new(),
-            load_seconds: VecDeque::new(),
-        }
-    }
-}
-
-impl Progress {
-    /// Another server, or another model on it, has to be introduced anew.
-    fn meet(&mut self, seen: &Identified) {
-        let server = (seen.api, seen.identity.kind, seen.identity.model.clone());
-        if self.server.as_ref() != Some(&server) {
-            self.is_introduced = false;
-            self.left_out.clear();
-            self.server = Some(server);
-        }
-    }
-
-    /// Keeps a sample's load time among those that say what is usual. A sample in which the
-    /// model was loaded does not.
-    fn note_load(&mut self, sample: &Sample) {
-        if !sample.invalid.contains(&InvalidReason::ModelLoad) {
-            self.load_seconds.extend(sample.measurement.load_seconds);
-        }
-        if self.load_seconds.len() > LOADS_KEPT {
-            self.load_seconds.pop_front();
-        }
-    }
+pub(super) struct TargetRunner<B> {
+    pub(super) backend: Arc<B>,
+    pub(super) plan: Arc<TargetPlan>,
+    /// May change while it works.
+    pub(super) schedule: watch::Receiver<Arc<SchedulePlan>>,
+    pub(super) control: Control,
+    pub(super) lane: Arc<Mutex<()>>,
+    pub(super) bus: Bus,
+    pub(super) history: Writer,
+    pub(super) lag: LagMeter,
+    pub(super) limits: Limits,
+    pub(super) progress: Progress,
 }
 
 impl<B: Backend> TargetRunner<B> {
-    /// Measures until the asked cycles are complete. Dropping the future drops the running
-    /// sample whole.
-    ///
-    /// Returns whether it did: a target without patience left is given up.
-    pub async fn run(mut self) -> bool {
-        while self.cycles.is_none_or(|cycles| self.progress.completed < cycles) {
-            if let Err(trouble) = self.attend().await {
-                if self.patience.is_some_and(|patience| self.progress.troubles >= patience) {
-                    tracing::error!(target = %self.progress.id, reason = trouble.reason, "given up");
-                    return false;
+    /// Works until the asked cycles are complete, or until it is retired: then the running
+    /// sample is dropped whole.
+    pub(super) async fn run(mut self, retired: CancellationToken) -> Ended {
+        let ended = retired.run_until_cancelled(self.work()).await.unwrap_or(Ended::Retired);
+        self.drop_running("stopped").await;
+        ended
+    }
+
+    async fn work(&mut self) -> Ended {
+        while !self.is_done() {
+            match self.attend().await {
+                Ok(()) => {}
+                Err(Halt::Hold(hold)) => self.sit_out(hold).await,
+                Err(Halt::Trouble(trouble)) => {
+                    if self.limits.patience.is_some_and(|patience| self.progress.troubles >= patience) {
+                        tracing::error!(target = %self.progress.id, reason = trouble.reason, "given up");
+                        return Ended::GivenUp;
+                    }
+                    self.wait_out(trouble).await;
                 }
-                self.wait_out(trouble).await;
             }
         }
-        true
+        Ended::Done
+    }
+
+    fn is_done(&self) -> bool {
+        self.limits.cycles.is_some_and(|cycles| self.progress.completed >= cycles)
     }
 
     /// Measures what is left of a cycle, or a new one, with the lane to itself.
-    async fn attend(&mut self) -> Result<(), Trouble> {
+    async fn attend(&mut self) -> Result<(), Halt> {
         self.enter_state(SchedulerState::Starting).await;
+        self.may_begin_cycle()?;
         // What is seen before a wait may have changed after it.
         let lane = self.lane.clone();
         let lane = self.wait_for_lane(&lane).await;
+        self.may_begin_cycle()?;
         let mut identified = self.identify().await?;
         if !self.progress.is_introduced {
+            self.yield_to_others().await?;
             self.introduce(&identified.identity).await?;
             // Some servers tell more once the model is loaded.
             identified = self.identify().await?;
@@ -185,22 +146,33 @@ impl<B: Backend> TargetRunner<B> {
             self.begin_cycle().await;
         }
         while let Some(&cell) = self.progress.pending.front() {
+            self.may_begin(cell).await?;
+            self.progress.running = Some(cell);
             let outcome = self.measure_cell(cell).await;
-            // A cell during which the server vanished gets a second try, lest one outage
-            // leave a hole in the cycle; a cell at which it always dies must not hold it up.
-            let vanished = outcome.as_ref().is_err_and(|trouble| trouble.is_away);
-            self.progress.is_second_try = vanished && !self.progress.is_second_try;
+            // A cell that was cut short gets a second try, lest one outage leave a hole in the
+            // cycle; a cell at which the server always dies, or for which no window is long
+            // enough, must not hold it up.
+            let was_cut_short = match &outcome {
+                Ok(()) => false,
+                Err(Halt::Trouble(trouble)) => trouble.is_away,
+                Err(Halt::Hold(_)) => true,
+            };
+            self.progress.is_second_try = was_cut_short && !self.progress.is_second_try;
             if !self.progress.is_second_try {
                 self.progress.pending.pop_front();
             }
             outcome?;
             if !self.progress.pending.is_empty() {
-                self.pause().await;
+                self.rest().await;
             }
         }
         self.end_cycle().await;
-        drop(lane);
-        self.pause().await;
+        if !self.is_done() {
+            // Still with the lane: its duty is that of all its targets.
+            self.rest().await;
+            drop(lane);
+            self.await_next_cycle().await;
+        }
         Ok(())
     }
 
@@ -241,6 +213,7 @@ impl<B: Backend> TargetRunner<B> {
         self.publish(Happening::RequestStarted).await;
         let request = self.requests(1, WARMUP_TOKENS, &[0]).pop();
         let Some(request) = request else { return Ok(()) };
+        self.progress.last_look = None;
         let (attempts, dropped) =
             self.backend.negotiate(&request, &Timeline::start(), self.timeouts(self.plan.request.timeout)).await;
         if let Some(dropped) = &dropped {
@@ -253,6 +226,7 @@ impl<B: Backend> TargetRunner<B> {
             }
             self.publish(Happening::RequestEnded(RequestEnd::of(attempt, true))).await;
         }
+        self.spend_on(&attempts).await;
         match attempts.last().and_then(|last| last.failure.as_ref()) {
             None => Ok(()),
             Some(failure) => Err(Trouble {
@@ -284,18 +258,12 @@ impl<B: Backend> TargetRunner<B> {
         };
         let is_running = self.progress.epoch.as_ref().is_some_and(|running| running.id == entered.epoch.id);
         let epoch = Arc::new(entered.epoch);
-        self.progress.epoch = Some(epoch.clone());
         if is_running {
+            self.progress.epoch = Some(epoch);
             return Ok(());
         }
-        // A cycle belongs to one epoch: what is left of the last one is not measured.
-        self.progress.pending.clear();
-        self.progress.cycle_began = None;
-        self.progress.load_seconds.clear();
-        entered.samples.iter().for_each(|sample| self.progress.note_load(sample));
-        self.progress.cycle = self.progress.cycle.max(entered.last_cycle);
         let grid = Arc::new(self.plan.grid.grid(identified.identity.slots));
-        self.progress.grid = Some(grid.clone());
+        self.progress.enter(epoch.clone(), grid.clone(), &entered.samples, entered.last_cycle);
         let (samples, before) = (Arc::new(entered.samples), entered.before.map(Arc::new));
         self.publish(Happening::EpochEntered { epoch, grid, samples, before }).await;
         Ok(())
@@ -321,9 +289,12 @@ impl<B: Backend> TargetRunner<B> {
     async fn begin_cycle(&mut self) {
         let (Some(grid), Some(epoch)) = (self.progress.grid.clone(), self.progress.epoch.clone()) else { return };
         self.progress.cycle += 1;
-        let (number, seed) = (self.progress.cycle, self.schedule.seed);
-        self.progress.pending = cells_of_cycle(&grid, self.schedule.order, seed, number).into();
+        let schedule = self.schedule();
+        let (number, seed) = (self.progress.cycle, schedule.seed);
+        let cells = cells_of_cycle(&grid, schedule.order, seed, number);
+        self.progress.pending = self.affordable(cells).into();
         self.progress.cycle_began = Some(Instant::now());
+        self.progress.last_cycle_began = self.progress.cycle_began;
         let cells = u32::try_from(self.progress.pending.len()).unwrap_or(u32::MAX);
         let at = self.bus.now();
         let target = self.progress.id.clone();
@@ -339,111 +310,11 @@ impl<B: Backend> TargetRunner<B> {
         self.publish(Happening::CycleEnded { cycle: self.progress.cycle, seconds: took.as_secs_f64() }).await;
     }
 
-    /// Warms up and measures one cell.
-    async fn measure_cell(&mut self, cell: Cell) -> Result<(), Trouble> {
-        let due_at = self.sample_due(self.plan.request.timeout);
-        self.publish(Happening::SampleStarted { cell, due_at }).await;
-        let numbers = [self.progress.cycle, cell.workers.into(), cell.batch.into()];
-        let warmup = self.warm_up(cell, &numbers).await;
-        let total = self.request_timeout(cell, &warmup);
-        let due_at = Some(self.sample_due(total));
-        self.publish(Happening::StateChanged { state: SchedulerState::Running, until: None, due_at }).await;
-
-        let requests = self.requests(cell.batch, self.plan.request.output_tokens, &numbers);
-        let batch = Batch { requests, workers: cell.workers, timeouts: self.timeouts(total), is_warmup: false };
-        let (started_at, began) = (self.bus.now(), Instant::now());
-        let (lag_before, cpu_before) = (self.lag.counts(), cpu_seconds());
-        let records = batch::run(&self.backend, batch, &self.bus, &self.progress.id).await;
-        let available = began.elapsed().as_secs_f64() * self.cores.max(1) as f64;
-        let circumstances = Circumstances {
-            cell,
-            slots: self.progress.slots,
-            timer_lag_p99: self.lag.counts().p99_since(&lag_before),
-            client_cpu_ratio: if available > 0.0 { (cpu_seconds() - cpu_before) / available } else { 0.0 },
-        };
-        self.conclude(started_at, cell, &records, circumstances).await;
-        all_failed(&records).map_or(Ok(()), Err)?;
-        self.progress.troubles = 0;
-        Ok(())
-    }
-
-    /// Makes the records a sample and publishes it.
-    async fn conclude(&mut self, started_at: Timestamp, cell: Cell, records: &[RequestRecord], seen: Circumstances) {
-        let Some((measurement, latencies)) = measure(records, seen) else { return };
-        let Some(epoch) = &self.progress.epoch else { return };
-        let loads: Vec<f64> = self.progress.load_seconds.iter().copied().collect();
-        let invalid = judge(records, &measurement, median(&loads), &Bounds::default());
-        let sample = Sample {
-            target: self.progress.id.clone(),
-            epoch: epoch.id,
-            cycle: self.progress.cycle,
-            cell,
-            started_at,
-            completed_at: self.bus.now(),
-            measurement,
-            invalid,
-        };
-        self.progress.note_load(&sample);
-        self.publish(Happening::SampleEnded { sample: Arc::new(sample), latencies: Arc::new(latencies) }).await;
-    }
-
-    /// Short requests at the cell's own concurrency: opens the connections, wakes the
-    /// clocks, compiles the shapes.
-    async fn warm_up(&self, cell: Cell, numbers: &[u64]) -> Vec<RequestRecord> {
-        let count = cell.concurrency().saturating_mul(self.schedule.warmup_requests);
-        if count == 0 {
-            return Vec::new();
-        }
-        self.enter_state(SchedulerState::Warmup).await;
-        let tokens = self.plan.request.output_tokens.min(WARMUP_TOKENS);
-        let numbers: Vec<u64> = numbers.iter().copied().chain([1]).collect();
-        let requests = self.requests(count, tokens, &numbers);
-        let timeouts = self.timeouts(self.plan.request.timeout);
-        let batch = Batch { requests, workers: cell.workers, timeouts, is_warmup: true };
-        batch::run(&self.backend, batch, &self.bus, &self.progress.id).await
-    }
-
-    /// The whole-request time-out: the configured one is a floor, so that a slow server's
-    /// queue is not a fault.
-    fn request_timeout(&self, cell: Cell, warmup: &[RequestRecord]) -> Duration {
-        let floor = self.plan.request.timeout;
-        let slowest = warmup.iter().filter(|record| record.succeeded()).max_by_key(|record| record.duration());
-        let expected = match slowest {
-            // The warm-up ran at the cell's own concurrency: its queue is in it.
-            Some(record) => {
-                let longer = f64::from(self.plan.request.output_tokens) / f64::from(record.asked_tokens.max(1));
-                record.duration().mul_f64(longer * TIMEOUT_MARGIN)
-            }
-            None => floor * self.progress.slots.map_or(1, |slots| cell.concurrency().div_ceil(slots)),
-        };
-        floor.max(expected)
-    }
-
-    fn timeouts(&self, total: Duration) -> Timeouts {
-        let request = &self.plan.request;
-        Timeouts { first_token: request.first_token_timeout, between_tokens: request.between_tokens_timeout, total }
-    }
-
-    /// Requests of their own for each purpose. The time salts the prompts: a server that
-    /// outlives this process still caches those of the last one.
-    fn requests(&self, count: u32, tokens: u32, numbers: &[u64]) -> Vec<crate::domain::GenerateRequest> {
-        let name = self.progress.id.name.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31) + u64::from(byte));
-        let salt = self.bus.now().as_millisecond().cast_unsigned();
-        let purpose: Vec<u64> = numbers.iter().copied().chain([name, salt]).collect();
-        prompts::requests(&self.plan.request, count, tokens, &mut generator(self.schedule.seed, &purpose))
-    }
-
-    async fn pause(&self) {
-        if !self.schedule.pause_between_samples.is_zero() {
-            self.enter_state(SchedulerState::Pausing).await;
-            sleep(self.schedule.pause_between_samples).await;
-        }
-    }
-
     /// Waits after a failure, longer with each one in a row.
     async fn wait_out(&mut self, trouble: Trouble) {
         let wait = FIRST_PAUSE.saturating_mul(1 << self.progress.troubles.min(6)).min(LONGEST_PAUSE);
         let is_first = self.progress.troubles == 0;
+        self.progress.running = None;
         self.progress.troubles += 1;
         self.progress.is_introduced &= !trouble.is_away && !trouble.is_refused;
         if trouble.is_away {
@@ -455,44 +326,32 @@ impl<B: Backend> TargetRunner<B> {
         sleep(wait).await;
     }
 
+    pub(super) fn schedule(&self) -> Arc<SchedulePlan> {
+        self.schedule.borrow().clone()
+    }
+
     /// When the running or next sample must have ended, going by the largest cell and a
-    /// request's longest time.
-    fn sample_due(&self, request: Duration) -> Timestamp {
-        let waves = |cell: Cell| cell.batch.div_ceil(cell.concurrency().max(1)) + self.schedule.warmup_requests;
+    /// request's longest time, if it may begin at `from`.
+    pub(super) fn sample_due(&self, from: Timestamp, request: Duration) -> Timestamp {
+        let schedule = self.schedule();
+        let waves = |cell: Cell| cell.batch.div_ceil(cell.concurrency().max(1)) + schedule.warmup_requests;
         let most = self.progress.grid.iter().flat_map(|grid| grid.cells()).map(waves).max().unwrap_or(1);
-        let longest = request.saturating_mul(most) + self.schedule.pause_between_samples;
-        later(self.bus.now(), longest + LONGEST_PAUSE + IDENTIFY_TIMEOUT)
+        let longest = request.saturating_mul(most) + schedule.pause_between_samples;
+        later(from, longest + LONGEST_PAUSE + IDENTIFY_TIMEOUT)
     }
 
-    async fn enter_state(&self, state: SchedulerState) {
-        let due_at = Some(self.sample_due(self.plan.request.timeout));
-        self.publish(Happening::StateChanged { state, until: None, due_at }).await;
+    pub(super) async fn enter_state(&self, state: SchedulerState) {
+        self.enter_state_until(state, None).await;
     }
 
-    async fn publish(&self, happening: Happening) {
+    /// `until`: when the state ends, as far as that is known.
+    pub(super) async fn enter_state_until(&self, state: SchedulerState, until: Option<Timestamp>) {
+        let from = until.unwrap_or(Timestamp::MIN).max(self.bus.now());
+        let due_at = Some(self.sample_due(from, self.plan.request.timeout));
+        self.publish(Happening::StateChanged { state, until, due_at }).await;
+    }
+
+    pub(super) async fn publish(&self, happening: Happening) {
         self.bus.publish(&self.progress.id, happening).await;
     }
-}
-
-/// What a sample without a single success says of the server.
-fn all_failed(records: &[RequestRecord]) -> Option<Trouble> {
-    if records.iter().any(RequestRecord::succeeded) {
-        return None;
-    }
-    let failures = || records.iter().filter_map(|record| record.failure.as_ref());
-    let out_of_reach = failures().find(|failure| failure.kind.is_out_of_reach());
-    let has_broken = failures().all(|failure| matches!(failure.kind, FailureKind::Reset | FailureKind::NotStarted));
-    Some(Trouble {
-        reason: out_of_reach.or_else(|| failures().next())?.to_string(),
-        is_away: out_of_reach.is_some() || has_broken,
-        is_refused: failures().any(|failure| failure.kind == FailureKind::Http4xx),
-    })
-}
-
-/// Processor time of this process so far, seconds.
-fn cpu_seconds() -> f64 {
-    let spent = clock_gettime(ClockId::ProcessCPUTime);
-    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a process' life")]
-    let seconds = spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9;
-    seconds
 }

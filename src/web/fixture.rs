@@ -37,7 +37,7 @@ pub(super) fn app(board: Board, reports: impl Into<PathBuf>) -> App {
         storage: WriterStatus::default(),
     };
     let metrics = Arc::new(Metrics::new(board.clone(), sources).expect("can be registered"));
-    App { board, metrics, reports: reports.into(), clock: WallClock::anchored(now()), readiness: Readiness::default() }
+    App { board, metrics, reports: reports.into(), clock: WallClock::anchored(now()), readiness: Readiness::default(), lifecycle: None }
 }
 
 pub(super) fn tell(board: &Board, target: &TargetId, happening: Happening) {

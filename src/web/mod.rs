@@ -1,14 +1,16 @@
 //! What browsers and scrapers see: the status page, `/metrics`, the reports, the health.
 //!
 //! Pages read the board and the reports on the disk and never ask the engine: nothing that a
-//! visitor does can delay a measurement. Beside the floors below, this folder uses `metrics`
-//! and `report` of its own floor. Nothing here changes anything: all routes are for reading.
+//! visitor does can delay a measurement, but for the orders in [`lifecycle`], which the operator
+//! has to allow. Beside the floors below, this folder uses `metrics` and `report` of its own
+//! floor.
 
 #[cfg(test)]
 mod fixture;
 mod grid;
 mod health;
 mod html;
+mod lifecycle;
 mod report;
 mod server;
 mod status;
@@ -22,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::metrics::Metrics;
 use crate::soak::{Board, WallClock};
 
+pub use lifecycle::{Lifecycle, ReloadRequest};
 pub use server::{router, serve};
 
 /// All that the pages are made of.
@@ -33,6 +36,8 @@ pub struct App {
     pub reports: PathBuf,
     pub clock: WallClock,
     pub readiness: Readiness,
+    /// `None`: nobody may order anything.
+    pub lifecycle: Option<Lifecycle>,
 }
 
 /// Whether the history was restored. Cheap to clone; all clones say the same.

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
-use super::{App, health, report, status};
+use super::{App, health, lifecycle, report, status};
 use crate::metrics::CONTENT_TYPE as METRICS_TYPE;
 
 /// How long answers under way may hold the stop.
@@ -36,16 +36,18 @@ pub(super) type Desk = State<Arc<App>>;
 
 /// All routes.
 pub fn router(app: App) -> Router {
+    let app = Arc::new(app);
     Router::new()
         .route("/", get(status::answer))
         .route("/metrics", get(metrics))
         .merge(report::routes())
+        .merge(lifecycle::routes(&app))
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
         .fallback(async || (StatusCode::NOT_FOUND, "there is no such page\n"))
         .layer(map_response(async |response: Response| guarded(response)))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
-        .with_state(Arc::new(app))
+        .with_state(app)
 }
 
 /// Serves until `stop`, then lets answers under way end, but for no longer than two seconds:

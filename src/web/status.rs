@@ -149,12 +149,14 @@ fn now_tile(target: &TargetSnapshot, now: Timestamp) -> String {
         || "<p>No sample yet</p>".to_owned(),
         |at| format!("<p>Last sample {}</p>", time_element(at, now)),
     );
+    let until = target.state_until.filter(|_| target.state != SchedulerState::Pausing);
+    let until = until.map_or_else(String::new, |at| format!("<p>Until {}</p>", time_element(at, now)));
     match target.current {
         Some(cell) => {
             let figure = format!("{} <small>workers</small> × {} <small>batch</small>", cell.workers, cell.batch);
             tile("busy", &format!("Now {doing}"), &figure, &last)
         }
-        None => tile("idle", "Now", doing, &last),
+        None => tile("idle", "Now", doing, &format!("{until}{last}")),
     }
 }
 

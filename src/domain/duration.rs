@@ -6,7 +6,7 @@ use std::time::Duration;
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// Whole numbers with their units, the longer units first.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let (mut rest, mut millis, mut longer) = (text, 0_u64, u64::MAX);
     while !rest.is_empty() {
         let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
 }
 
 /// The shortest text that [`parse`] reads as `duration`, to the millisecond.
-pub(super) fn show(duration: Duration) -> String {
+pub fn show(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
     for (unit, length) in UNITS {

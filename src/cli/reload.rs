@@ -1,0 +1,138 @@
+//! A configuration that changes while the program runs.
+//!
+//! A file that is wrong changes nothing: log, metric and whoever asked say why.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::check;
+use super::staff::Staff;
+use crate::config::{self, Config};
+use crate::metrics::ReloadStatus;
+use crate::soak::{HttpBackend, Roster, WallClock};
+use crate::web::ReloadRequest;
+
+/// How often the files of keys are read again.
+const KEYS_EVERY: Duration = Duration::from_secs(10);
+
+/// Where a configuration is read from again.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// `None`: it came from flags, which do not change.
+    pub(super) file: Option<PathBuf>,
+    /// What the flag says in the place of the file.
+    pub(super) storage_path: Option<PathBuf>,
+}
+
+impl Origin {
+    fn read(&self) -> anyhow::Result<Config> {
+        let Some(file) = &self.file else {
+            bail!("there is no configuration file to read again\n  hint: start llmsoak with --config.file");
+        };
+        let mut config = config::from_file(file)?;
+        if let Some(path) = &self.storage_path {
+            config.storage.path.clone_from(path);
+        }
+        Ok(config)
+    }
+}
+
+/// Puts new configurations in force.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    pub(super) origin: Origin,
+    pub(super) staff: Staff,
+    /// What is in force; others look at it here.
+    pub(super) running: watch::Sender<Arc<Config>>,
+    pub(super) rosters: mpsc::Sender<Roster<HttpBackend>>,
+    pub(super) status: ReloadStatus,
+    pub(super) clock: WallClock,
+}
+
+impl Reloader {
+    /// The first roster, of the configuration with which the program started.
+    pub(super) async fn start(&mut self) -> anyhow::Result<()> {
+        let config = self.running.borrow().clone();
+        let targets = self.staff.targets(&config, self.clock.now())?;
+        let roster = Roster { targets, schedule: Arc::new(config.schedule.clone()), done: None };
+        // An engine that is gone says so itself.
+        let _ = self.rosters.send(roster).await;
+        Ok(())
+    }
+
+    /// Reloads on SIGHUP and on request, and reads keys again, until `stop`.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<ReloadRequest>, stop: CancellationToken) {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => return tracing::error!(%error, "SIGHUP and reload requests are not heard"),
+        };
+        let mut keys = interval(KEYS_EVERY);
+        keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = hangup.recv() => drop(self.reload().await),
+                Some(request) = requests.recv() => {
+                    let outcome = self.reload().await.map_err(|error| format!("{error:#}"));
+                    // Whoever asked may have gone.
+                    let _ = request.send(outcome);
+                }
+                _ = keys.tick() => self.staff.read_keys_again(),
+            }
+        }
+    }
+
+    /// Reads the configuration and puts it in force. Returns what is in force now, in words.
+    async fn reload(&mut self) -> anyhow::Result<String> {
+        let outcome = self.put_in_force().await;
+        self.status.note(outcome.is_ok(), self.clock.now());
+        match &outcome {
+            Ok(text) => tracing::info!(outcome = text, "configuration reloaded"),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "configuration not reloaded; the last one stays in force");
+            }
+        }
+        outcome
+    }
+
+    async fn put_in_force(&mut self) -> anyhow::Result<String> {
+        let origin = self.origin.clone();
+        let mut config = tokio::task::spawn_blocking(move || origin.read()).await??;
+        let running = self.running.borrow().clone();
+        refuse_what_needs_a_restart(&running, &config)?;
+        check::within_bounds(&config)?;
+        if config.seed_was_drawn && running.seed_was_drawn {
+            config.schedule.seed = running.schedule.seed;
+        }
+        let targets = self.staff.targets(&config, self.clock.now())?;
+        let text = format!("{} targets are in force", targets.len());
+        let (done, seated) = oneshot::channel();
+        let roster = Roster { targets, schedule: Arc::new(config.schedule.clone()), done: Some(done) };
+        let config = Arc::new(config);
+        if self.rosters.send(roster).await.is_err() || seated.await.is_err() {
+            bail!("the program is stopping");
+        }
+        self.running.send_replace(config);
+        Ok(text)
+    }
+}
+
+/// Some things are settled for the life of the process.
+fn refuse_what_needs_a_restart(running: &Config, config: &Config) -> anyhow::Result<()> {
+    let settled = [
+        ("storage.path", running.storage.path != config.storage.path),
+        ("metrics", running.metrics != config.metrics),
+    ];
+    match settled.iter().find(|(_, has_changed)| *has_changed) {
+        Some((key, _)) => bail!("{key}: cannot change while llmsoak runs\n  hint: restart it, or undo the change"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,116 @@
+//! From the configuration to the targets that the engine works on.
+//!
+//! The servers' clients live here, so that a target which stays keeps its own, and a key that
+//! changed on the disk reaches it without a stop.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::client::Client;
+use crate::config::{self, Config};
+use crate::domain::TargetId;
+use crate::domain::plan::{Secret, TargetPlan};
+use crate::soak::budget::Cost;
+use crate::soak::{HttpBackend, SoakTarget};
+use crate::store::Reader;
+
+/// Limits look back a day at most.
+const SPENDING_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// A target as it is soaked now.
+#[derive(Debug)]
+struct Post {
+    /// As configured, but for the key.
+    plan: Arc<TargetPlan>,
+    key: Option<Secret>,
+    client: Client,
+}
+
+/// The targets with their clients.
+#[derive(Debug)]
+pub(super) struct Staff {
+    storage: PathBuf,
+    posts: BTreeMap<String, Post>,
+}
+
+impl Staff {
+    pub(super) fn new(storage: PathBuf) -> Self {
+        Self { storage, posts: BTreeMap::new() }
+    }
+
+    /// The targets of a configuration for the engine. Where it fails, nothing has changed.
+    pub(super) fn targets(
+        &mut self,
+        config: &Config,
+        now: Timestamp,
+    ) -> anyhow::Result<Vec<SoakTarget<HttpBackend>>> {
+        let posts = config.targets.iter().map(|plan| Ok((plan.name.clone(), self.post(plan)?)));
+        let posts: BTreeMap<String, Post> = posts.collect::<anyhow::Result<_>>()?;
+        let history = Reader::open(&self.storage)?;
+        let targets = config.targets.iter().filter_map(|plan| posts.get(&plan.name));
+        let targets = targets.map(|post| target(&history, post, now)).collect::<anyhow::Result<_>>()?;
+        for post in posts.values() {
+            post.client.set_key(post.key.as_ref())?;
+        }
+        self.posts = posts;
+        Ok(targets)
+    }
+
+    /// The post of a target: the one that it has, if nothing but its key has changed.
+    fn post(&self, plan: &TargetPlan) -> anyhow::Result<Post> {
+        let (mut plan, key) = (plan.clone(), plan.connection.api_key.clone());
+        plan.connection.api_key = None;
+        match self.posts.get(&plan.name).filter(|post| *post.plan == plan) {
+            Some(post) => Ok(Post { plan: post.plan.clone(), key, client: post.client.clone() }),
+            None => {
+                let client = Client::new(&plan.connection).with_context(|| format!("target {}", plan.name))?;
+                Ok(Post { plan: Arc::new(plan), key, client })
+            }
+        }
+    }
+
+    /// Reads the files of keys again, and lets the clients use what changed.
+    pub(super) fn read_keys_again(&mut self) {
+        for (target, post) in &mut self.posts {
+            let Some(path) = &post.plan.connection.api_key_file else { continue };
+            let key = match config::read_key_file(path) {
+                Ok(key) => Some(key),
+                Err(error) => {
+                    tracing::warn!(target, %error, "the key cannot be read again; the last one is used");
+                    continue;
+                }
+            };
+            if post.key == key {
+                continue;
+            }
+            match post.client.set_key(key.as_ref()) {
+                Ok(()) => {
+                    tracing::info!(target, "the key changed and is used from now on");
+                    post.key = key;
+                }
+                Err(error) => tracing::warn!(target, %error, "the key is not used; the last one is"),
+            }
+        }
+    }
+}
+
+/// A model that the plan leaves open is the history's last.
+fn target(history: &Reader, post: &Post, now: Timestamp) -> anyhow::Result<SoakTarget<HttpBackend>> {
+    let plan = &post.plan;
+    let known = history.newest_epoch(&plan.name, plan.model.as_deref())?;
+    let model = plan.model.clone().or(known.map(|known| known.target.model.to_string()));
+    let backend = HttpBackend::new(post.client.clone(), plan.model.clone(), Arc::new(plan.request.clone()));
+    let since = now.checked_sub(SPENDING_KEPT).unwrap_or(Timestamp::MIN);
+    let spent = history.spending(&plan.name, since)?;
+    let spent = spent.into_iter().map(|spent| (spent.at, Cost { requests: spent.requests, tokens: spent.tokens }));
+    Ok(SoakTarget {
+        id: TargetId::new(&plan.name, &model.unwrap_or_default()),
+        backend: Arc::new(backend),
+        plan: plan.clone(),
+        spent: spent.collect(),
+    })
+}

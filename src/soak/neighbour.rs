@@ -1,0 +1,88 @@
+//! Others who use the server: waiting until they are gone, and finding them in a sample.
+//!
+//! A server that does not tell what it works on is taken to work for this program alone.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::backend::Backend;
+use super::hold::Hold;
+use super::meter::Meter;
+use super::target::TargetRunner;
+use crate::analysis::foreign::{self, Poll};
+use crate::domain::{Occupancy, SchedulerState};
+
+/// How often a server that others use is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a server must have been idle before it counts as free: people pause between
+/// two questions.
+const QUIET: Duration = Duration::from_secs(5);
+/// A server may hold on to an answer of ours for a moment after its end.
+const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE_LOOKS: u32 = 10;
+/// How often it is looked at while a sample runs. A look costs the server next to nothing.
+const POLL_EVERY: Duration = Duration::from_millis(500);
+
+impl<B: Backend> TargetRunner<B> {
+    /// Whether the server is free, as far as the schedule cares.
+    pub(super) async fn yield_to_others(&mut self) -> Result<(), Hold> {
+        if self.schedule().yield_to_foreign_load && self.others_use_it().await {
+            return Err(Hold::until(SchedulerState::Yielding, None));
+        }
+        Ok(())
+    }
+
+    async fn look(&self) -> Option<Occupancy> {
+        // A server that does not answer now will be found out by the next request.
+        self.backend.occupancy().await.ok().flatten()
+    }
+
+    /// Looks at the server while nothing of ours is in flight.
+    async fn others_use_it(&mut self) -> bool {
+        let before = self.progress.last_look.take();
+        let mut looks = 1;
+        loop {
+            let Some(seen) = self.look().await else { return false };
+            let is_used = foreign::is_used_by_others(before.as_ref(), &seen);
+            let may_be_ours = before.is_none() && looks < SETTLE_LOOKS;
+            if !is_used || !may_be_ours {
+                self.progress.last_look = Some(seen);
+                return is_used;
+            }
+            looks += 1;
+            sleep(SETTLE).await;
+        }
+    }
+
+    /// The look before or after a batch: as soon as nothing of ours lingers, or else as it is.
+    pub(super) async fn settled_look(&mut self) -> Option<Occupancy> {
+        self.others_use_it().await;
+        self.progress.last_look.clone()
+    }
+
+    /// Returns when the server has been idle for a while.
+    pub(super) async fn others_are_gone(&mut self) {
+        let mut quiet_since = Instant::now();
+        while quiet_since.elapsed() < QUIET {
+            sleep(LOOK_EVERY).await;
+            if self.others_use_it().await {
+                quiet_since = Instant::now();
+            }
+        }
+    }
+}
+
+/// Looks at the server while a batch runs; never returns by itself.
+pub(super) async fn poll<B: Backend>(backend: &B, meter: &Meter, polls: &mut Vec<Poll>) {
+    loop {
+        // What ended a moment ago may still be in the server.
+        let ended = meter.ended();
+        sleep(SETTLE).await;
+        if let Ok(Some(occupancy)) = backend.occupancy().await {
+            let own = meter.started().saturating_sub(ended);
+            polls.push(Poll { occupancy, own: u32::try_from(own).unwrap_or(u32::MAX) });
+        }
+        sleep(POLL_EVERY).await;
+    }
+}

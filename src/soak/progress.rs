@@ -1,0 +1,120 @@
+//! Where a target stands: what must outlive a pause, an outage, a change of the schedule.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::budget::Ledger;
+use crate::client::{Dropped, Identified};
+use crate::domain::plan::Api;
+use crate::domain::{Cell, Epoch, Grid, InvalidReason, Occupancy, Sample, ServerKind, TargetId};
+
+/// The load times that the epoch's median is of.
+const LOADS_KEPT: usize = 64;
+
+/// Where a target stands.
+#[derive(Debug)]
+pub struct Progress {
+    pub id: TargetId,
+    pub(super) epoch: Option<Arc<Epoch>>,
+    pub(super) grid: Option<Arc<Grid>>,
+    pub(super) slots: Option<u32>,
+    /// The running or last cycle.
+    pub(super) cycle: u64,
+    pub(super) pending: VecDeque<Cell>,
+    pub(super) cycle_began: Option<Instant>,
+    /// When the last cycle began, complete or not.
+    pub(super) last_cycle_began: Option<Instant>,
+    pub(super) last_cycle_took: Option<Duration>,
+    pub(super) completed: u64,
+    /// The cell that is being warmed up or measured.
+    pub(super) running: Option<Cell>,
+    /// How long each cell took the last time, its warm-up included, or took at least.
+    pub(super) took: BTreeMap<Cell, Duration>,
+    /// How long the last sample kept the lane busy.
+    pub(super) was_busy: Duration,
+    /// Whether the server's fields were settled since it was last away.
+    pub(super) is_introduced: bool,
+    /// What was settled and is yet to be told: the history knows a target from its first epoch on.
+    pub(super) dropped: Option<Dropped>,
+    pub(super) troubles: u32,
+    /// Whether the cell that is next was cut short at its first try.
+    pub(super) is_second_try: bool,
+    /// The server that the requests are made for.
+    server: Option<(Api, ServerKind, String)>,
+    /// Fields that it refused.
+    pub(super) left_out: BTreeSet<&'static str>,
+    load_seconds: VecDeque<f64>,
+    /// The last look at the server, if nothing of ours ran since.
+    pub(super) last_look: Option<Occupancy>,
+    pub(super) ledger: Ledger,
+}
+
+impl Progress {
+    /// Nothing measured yet, or in another life.
+    pub(super) fn new(id: TargetId, ledger: Ledger) -> Self {
+        Self {
+            id,
+            epoch: None,
+            grid: None,
+            slots: None,
+            cycle: 0,
+            pending: VecDeque::new(),
+            cycle_began: None,
+            last_cycle_began: None,
+            last_cycle_took: None,
+            completed: 0,
+            running: None,
+            took: BTreeMap::new(),
+            was_busy: Duration::ZERO,
+            is_introduced: false,
+            dropped: None,
+            troubles: 0,
+            is_second_try: false,
+            server: None,
+            left_out: BTreeSet::new(),
+            load_seconds: VecDeque::new(),
+            last_look: None,
+            ledger,
+        }
+    }
+
+    /// Another server, or another model on it, has to be introduced anew.
+    pub(super) fn meet(&mut self, seen: &Identified) {
+        let server = (seen.api, seen.identity.kind, seen.identity.model.clone());
+        if self.server.as_ref() != Some(&server) {
+            self.is_introduced = false;
+            self.left_out.clear();
+            self.server = Some(server);
+        }
+    }
+
+    /// Enters an epoch that did not run before. A cycle belongs to one epoch: what is left of
+    /// the last one is not measured.
+    pub(super) fn enter(&mut self, epoch: Arc<Epoch>, grid: Arc<Grid>, samples: &[Sample], last_cycle: u64) {
+        self.epoch = Some(epoch);
+        self.grid = Some(grid);
+        self.pending.clear();
+        self.cycle_began = None;
+        self.load_seconds.clear();
+        samples.iter().for_each(|sample| self.note_load(sample));
+        self.cycle = self.cycle.max(last_cycle);
+    }
+
+    /// Keeps a sample's load time among those that say what is usual. A sample in which the
+    /// model was loaded does not.
+    pub(super) fn note_load(&mut self, sample: &Sample) {
+        if !sample.invalid.contains(&InvalidReason::ModelLoad) {
+            self.load_seconds.extend(sample.measurement.load_seconds);
+        }
+        if self.load_seconds.len() > LOADS_KEPT {
+            self.load_seconds.pop_front();
+        }
+    }
+
+    pub(super) fn usual_loads(&self) -> Vec<f64> {
+        self.load_seconds.iter().copied().collect()
+    }
+}

@@ -1,0 +1,190 @@
+//! One cell: warm up, measure, judge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
+
+use super::backend::Backend;
+use super::batch::{self, Batch};
+use super::meter::Meter;
+use super::neighbour::poll;
+use super::order::generator;
+use super::prompts;
+use super::target::{Halt, TargetRunner, Trouble};
+use crate::analysis::foreign::{self, ForeignBounds, Watched};
+use crate::analysis::measure::{Circumstances, measure};
+use crate::analysis::quantile::median;
+use crate::analysis::validity::{Bounds, judge};
+use crate::client::Timeouts;
+use crate::domain::{
+    Cell, FailureKind, GenerateRequest, Happening, InvalidReason, RequestRecord, Sample, SchedulerState,
+};
+
+/// Warm-up answers are at most so long: enough for the shapes and the clocks to settle.
+pub(super) const WARMUP_TOKENS: u32 = 16;
+/// A request may take so many times what the warm-up lets expect.
+const TIMEOUT_MARGIN: f64 = 3.0;
+
+impl<B: Backend> TargetRunner<B> {
+    /// Warms up and measures one cell, unless it has to stop in the middle.
+    pub(super) async fn measure_cell(&mut self, cell: Cell) -> Result<(), Halt> {
+        let due_at = self.sample_due(self.bus.now(), self.plan.request.timeout);
+        self.publish(Happening::SampleStarted { cell, due_at }).await;
+        let (meter, began) = (Arc::new(Meter::default()), Instant::now());
+        let withdrawn = self.permission().withdrawn();
+        let outcome = tokio::select! {
+            outcome = self.work_on(cell, &meter) => outcome,
+            hold = withdrawn => Err(hold.into()),
+        };
+        self.progress.was_busy = began.elapsed();
+        self.progress.took.insert(cell, began.elapsed());
+        self.spend(&meter).await;
+        if outcome.is_ok() {
+            self.progress.running = None;
+            self.progress.troubles = 0;
+        }
+        outcome
+    }
+
+    async fn work_on(&mut self, cell: Cell, meter: &Arc<Meter>) -> Result<(), Halt> {
+        let numbers = [self.progress.cycle, cell.workers.into(), cell.batch.into()];
+        let warmup = self.warm_up(cell, &numbers, meter).await;
+        if !warmup.is_empty() {
+            self.yield_to_others().await?;
+        }
+        let before = self.settled_look().await;
+        let total = self.request_timeout(cell, &warmup);
+        let due_at = Some(self.sample_due(self.bus.now(), total));
+        self.publish(Happening::StateChanged { state: SchedulerState::Running, until: None, due_at }).await;
+
+        let requests = self.requests(cell.batch, self.plan.request.output_tokens, &numbers);
+        let (workers, timeouts) = (cell.workers, self.timeouts(total));
+        let batch = Batch { requests, workers, timeouts, is_warmup: false, meter: meter.clone() };
+        let (started_at, began) = (self.bus.now(), Instant::now());
+        let (lag_before, cpu_before) = (self.lag.counts(), cpu_seconds());
+        self.progress.last_look = None;
+        let mut polls = Vec::new();
+        let records = tokio::select! {
+            records = batch::run(&self.backend, batch, &self.bus, &self.progress.id) => records,
+            () = poll(&*self.backend, meter, &mut polls), if before.is_some() => Vec::new(),
+        };
+        let available = began.elapsed().as_secs_f64() * self.limits.cores.max(1) as f64;
+        let circumstances = Circumstances {
+            cell,
+            slots: self.progress.slots,
+            timer_lag_p99: self.lag.counts().p99_since(&lag_before),
+            client_cpu_ratio: if available > 0.0 { (cpu_seconds() - cpu_before) / available } else { 0.0 },
+        };
+        let completed_at = self.bus.now();
+        let is_shared = match before {
+            Some(before) => {
+                let after = self.settled_look().await;
+                let watched = Watched { before, polls, after };
+                foreign::is_shared(&watched, &records, &self.progress.id.model, &ForeignBounds::default())
+            }
+            None => false,
+        };
+        self.conclude(cell, &records, circumstances, [started_at, completed_at], is_shared).await;
+        all_failed(&records).map_or(Ok(()), |trouble| Err(trouble.into()))
+    }
+
+    /// Makes the records a sample and publishes it.
+    async fn conclude(
+        &mut self,
+        cell: Cell,
+        records: &[RequestRecord],
+        seen: Circumstances,
+        [started_at, completed_at]: [Timestamp; 2],
+        is_shared: bool,
+    ) {
+        let Some((measurement, latencies)) = measure(records, seen) else { return };
+        let Some(epoch) = &self.progress.epoch else { return };
+        let mut invalid = judge(records, &measurement, median(&self.progress.usual_loads()), &Bounds::default());
+        invalid.extend(is_shared.then_some(InvalidReason::ForeignLoad));
+        let sample = Sample {
+            target: self.progress.id.clone(),
+            epoch: epoch.id,
+            cycle: self.progress.cycle,
+            cell,
+            started_at,
+            completed_at,
+            measurement,
+            invalid,
+        };
+        self.progress.note_load(&sample);
+        self.publish(Happening::SampleEnded { sample: Arc::new(sample), latencies: Arc::new(latencies) }).await;
+    }
+
+    /// Short requests at the cell's own concurrency: opens the connections, wakes the
+    /// clocks, compiles the shapes.
+    async fn warm_up(&mut self, cell: Cell, numbers: &[u64], meter: &Arc<Meter>) -> Vec<RequestRecord> {
+        let count = cell.concurrency().saturating_mul(self.schedule().warmup_requests);
+        if count == 0 {
+            return Vec::new();
+        }
+        self.enter_state(SchedulerState::Warmup).await;
+        self.progress.last_look = None;
+        let tokens = self.plan.request.output_tokens.min(WARMUP_TOKENS);
+        let numbers: Vec<u64> = numbers.iter().copied().chain([1]).collect();
+        let requests = self.requests(count, tokens, &numbers);
+        let timeouts = self.timeouts(self.plan.request.timeout);
+        let batch = Batch { requests, workers: cell.workers, timeouts, is_warmup: true, meter: meter.clone() };
+        batch::run(&self.backend, batch, &self.bus, &self.progress.id).await
+    }
+
+    /// The whole-request time-out: the configured one is a floor, so that a slow server's
+    /// queue is not a fault.
+    fn request_timeout(&self, cell: Cell, warmup: &[RequestRecord]) -> Duration {
+        let floor = self.plan.request.timeout;
+        let slowest = warmup.iter().filter(|record| record.succeeded()).max_by_key(|record| record.duration());
+        let expected = match slowest {
+            // The warm-up ran at the cell's own concurrency: its queue is in it.
+            Some(record) => {
+                let longer = f64::from(self.plan.request.output_tokens) / f64::from(record.asked_tokens.max(1));
+                record.duration().mul_f64(longer * TIMEOUT_MARGIN)
+            }
+            None => floor * self.progress.slots.map_or(1, |slots| cell.concurrency().div_ceil(slots)),
+        };
+        floor.max(expected)
+    }
+
+    pub(super) fn timeouts(&self, total: Duration) -> Timeouts {
+        let request = &self.plan.request;
+        Timeouts { first_token: request.first_token_timeout, between_tokens: request.between_tokens_timeout, total }
+    }
+
+    /// Requests of their own for each purpose. The time salts the prompts: a server that
+    /// outlives this process still caches those of the last one.
+    pub(super) fn requests(&self, count: u32, tokens: u32, numbers: &[u64]) -> Vec<GenerateRequest> {
+        let name = self.progress.id.name.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31) + u64::from(byte));
+        let salt = self.bus.now().as_millisecond().cast_unsigned();
+        let purpose: Vec<u64> = numbers.iter().copied().chain([name, salt]).collect();
+        prompts::requests(&self.plan.request, count, tokens, &mut generator(self.schedule().seed, &purpose))
+    }
+}
+
+/// What a sample without a single success says of the server.
+fn all_failed(records: &[RequestRecord]) -> Option<Trouble> {
+    if records.iter().any(RequestRecord::succeeded) {
+        return None;
+    }
+    let failures = || records.iter().filter_map(|record| record.failure.as_ref());
+    let out_of_reach = failures().find(|failure| failure.kind.is_out_of_reach());
+    let has_broken = failures().all(|failure| matches!(failure.kind, FailureKind::Reset | FailureKind::NotStarted));
+    Some(Trouble {
+        reason: out_of_reach.or_else(|| failures().next())?.to_string(),
+        is_away: out_of_reach.is_some() || has_broken,
+        is_refused: failures().any(|failure| failure.kind == FailureKind::Http4xx),
+    })
+}
+
+/// Processor time of this process so far, seconds.
+fn cpu_seconds() -> f64 {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a process' life")]
+    let seconds = spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9;
+    seconds
+}
