@@ -4,6 +4,7 @@
 //! sample are offsets from the sample's origin (its first intended send); wall time
 //! appears only as UTC timestamps that were read elsewhere and passed in.
 
+pub mod aggregate;
 pub mod cell;
 pub mod duration;
 pub mod environment;
@@ -13,8 +14,10 @@ pub mod occupancy;
 pub mod plan;
 pub mod request;
 pub mod sample;
+pub mod spending;
 pub mod window;
 
+pub use aggregate::{CellAggregate, Moments};
 pub use cell::{Cell, Grid, GridError};
 pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};
 pub use event::{Event, Happening, SchedulerState};
@@ -22,4 +25,5 @@ pub use failure::{FailureKind, InvalidReason, RequestFailure};
 pub use occupancy::Occupancy;
 pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
 pub use sample::{Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
+pub use spending::Spent;
 pub use window::{Window, Windows};

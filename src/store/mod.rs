@@ -4,14 +4,21 @@
 //! kill at any moment loses at most what is being measured. Nothing here knows the engine,
 //! and nothing that measures waits for it.
 
+mod aggregates;
+mod error;
 mod latency;
+mod ledger;
 mod reader;
+mod retention;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
+pub use error::StoreError;
 pub use reader::{EpochSummary, Reader};
-pub use schema::StoreError;
+pub use retention::Pruned;
 pub use writer::{CycleStart, Entered, Sighting, Writer, WriterStatus};
 
 /// The file's name within the storage folder.

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::FILE_NAME;
-use super::rows;
-use super::schema::{StoreError, open_to_read};
-use crate::domain::{Epoch, EpochId, Facts, Grid, Sample, TargetId};
+use super::error::StoreError;
+use super::schema::open_to_read;
+use super::{FILE_NAME, aggregates, ledger, rows};
+use crate::domain::{CellAggregate, Epoch, EpochId, Facts, Grid, Sample, Spent, TargetId};
 
 /// A connection that only reads.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ impl Reader {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// All samples of an epoch, in the order in which they were measured.
+    /// The samples of an epoch that retention left, in the order in which they were measured.
     pub fn samples(&self, target: &TargetId, epoch: EpochId) -> Result<Vec<Sample>, StoreError> {
         let sql = format!("{} WHERE epoch_id = ?1 ORDER BY id", rows::select());
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -109,6 +110,18 @@ impl Reader {
             samples.push(rows::sample(target, row)?);
         }
         Ok(samples)
+    }
+
+    /// What is known of the cells of an epoch, deleted samples included, by workers and then
+    /// by batch.
+    pub fn aggregates(&self, epoch: EpochId) -> Result<Vec<CellAggregate>, StoreError> {
+        aggregates::of_epoch(&self.connection, epoch)
+    }
+
+    /// What a target of that name sent from a time on, whatever its model, the oldest first.
+    /// Two days are kept.
+    pub fn spending(&self, name: &str, since: Timestamp) -> Result<Vec<Spent>, StoreError> {
+        ledger::since(&self.connection, name, since)
     }
 }
 

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::Value;
 
-use super::schema::StoreError;
+use super::error::StoreError;
 use crate::domain::{
-    Cell, EpochId, FailureKind, Grid, InvalidReason, Measurement, Quantiles, Sample, TargetId, TokenSource,
+    Cell, EpochId, FailureKind, Grid, InvalidReason, Measurement, Moments, Quantiles, Sample, TargetId, TokenSource,
 };
 
 /// The columns of `sample` after `target_id`, in the order of [`values`] and [`sample`].
@@ -63,9 +63,9 @@ pub(super) fn insert() -> String {
     format!("INSERT INTO sample (target_id, {}) VALUES (?{marks})", COLUMNS.join(", "))
 }
 
-/// `SELECT` of all columns, for [`sample`].
+/// `SELECT` of all columns, for [`sample`], and of the `id`.
 pub(super) fn select() -> String {
-    format!("SELECT {} FROM sample", COLUMNS.join(", "))
+    format!("SELECT {}, id FROM sample", COLUMNS.join(", "))
 }
 
 /// A grid as the history writes it.
@@ -101,12 +101,12 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, StoreError> {
     text.parse().map_err(|_| StoreError::Value { what: "time", text: text.to_owned() })
 }
 
-fn real(value: Option<f64>) -> Value {
+pub(super) fn real(value: Option<f64>) -> Value {
     value.map_or(Value::Null, Value::Real)
 }
 
 /// Counts beyond SQLite's range saturate; no believable count comes near.
-fn integer(value: Option<u64>) -> Value {
+pub(super) fn integer(value: Option<u64>) -> Value {
     value.map_or(Value::Null, |n| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX)))
 }
 
@@ -163,22 +163,26 @@ fn failures_text(failures: &BTreeMap<FailureKind, u32>) -> Option<String> {
 }
 
 /// Reads the columns one after another, so that their order is told once.
-struct Columns<'a, 'b> {
+pub(super) struct Columns<'a, 'b> {
     row: &'a Row<'b>,
     next: usize,
 }
 
-impl Columns<'_, '_> {
-    fn take<T: rusqlite::types::FromSql>(&mut self) -> Result<T, StoreError> {
+impl<'a, 'b> Columns<'a, 'b> {
+    pub(super) fn new(row: &'a Row<'b>) -> Self {
+        Self { row, next: 0 }
+    }
+
+    pub(super) fn take<T: rusqlite::types::FromSql>(&mut self) -> Result<T, StoreError> {
         self.next += 1;
         Ok(self.row.get(self.next - 1)?)
     }
 
-    fn count(&mut self) -> Result<u64, StoreError> {
+    pub(super) fn count(&mut self) -> Result<u64, StoreError> {
         Ok(u64::try_from(self.take::<i64>()?).unwrap_or(0))
     }
 
-    fn small(&mut self) -> Result<u32, StoreError> {
+    pub(super) fn small(&mut self) -> Result<u32, StoreError> {
         Ok(u32::try_from(self.take::<i64>()?).unwrap_or(0))
     }
 
@@ -186,8 +190,13 @@ impl Columns<'_, '_> {
         Ok(self.take::<Option<i64>>()?.and_then(|n| u64::try_from(n).ok()))
     }
 
-    fn time(&mut self) -> Result<Timestamp, StoreError> {
+    pub(super) fn time(&mut self) -> Result<Timestamp, StoreError> {
         parse_time(&self.take::<String>()?)
+    }
+
+    pub(super) fn moments(&mut self) -> Result<Moments, StoreError> {
+        let (count, mean, m2) = (self.count()?, self.take::<Option<f64>>()?, self.take::<Option<f64>>()?);
+        Ok(Moments { count, mean: mean.unwrap_or_default(), m2: m2.unwrap_or_default() })
     }
 
     fn quantiles(&mut self) -> Result<Option<Quantiles>, StoreError> {
@@ -220,7 +229,7 @@ impl Columns<'_, '_> {
 
 /// Reads a row of [`select`].
 pub(super) fn sample(target: &TargetId, row: &Row<'_>) -> Result<Sample, StoreError> {
-    let mut columns = Columns { row, next: 0 };
+    let mut columns = Columns::new(row);
     let c = &mut columns;
     // The fields are written in the order of the columns: their initialisers run in it.
     Ok(Sample {

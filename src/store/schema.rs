@@ -1,42 +1,26 @@
 //! Opens the file: the folder, the lock, the pragmas, the migrations.
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::aggregates;
+use super::error::StoreError;
+
 /// The schema, by number: the file's `user_version` is how many of these it has seen.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_history.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_history.sql"), include_str!("migrations/0002_retention.sql")];
+/// The first schema with aggregates.
+const WITH_AGGREGATES: usize = 2;
+/// What the write-ahead log is cut back to, bytes; four times what SQLite lets it grow to
+/// where no reader is in the way.
+pub(super) const WAL_BYTES: u64 = 16 << 20;
+/// SQLite's number for pages that are given back on demand.
+const INCREMENTAL: u64 = 2;
 /// How long a reader waits for the writer and the other way round.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why the history cannot be opened or used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("storage.path {path}: {source}\n  hint: name a folder that this user may write to")]
-    Folder { path: PathBuf, source: std::io::Error },
-    #[error(
-        "storage.path {path}: another llmsoak is using this history\n  hint: stop it, or give this one a storage.path of its own"
-    )]
-    Locked { path: PathBuf },
-    #[error(
-        "{path}: made by a newer llmsoak (schema {found}, this one knows {known})\n  hint: use that version, or another storage.path"
-    )]
-    Newer { path: PathBuf, found: usize, known: usize },
-    #[error("{path}: not a llmsoak history, or damaged: {source}\n  hint: move the file away; a new one will be made")]
-    Foreign { path: PathBuf, source: rusqlite::Error },
-    #[error(
-        "{path}: there is no history yet\n  hint: run `llmsoak run` or `llmsoak once` first, or name its storage.path"
-    )]
-    Missing { path: PathBuf },
-    #[error("history: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    #[error("history: a stored {what} is not understood: {text}")]
-    Value { what: &'static str, text: String },
-    #[error("history: the writer has stopped")]
-    Stopped,
-}
 
 /// Holds the folder for one writer; let go when dropped or when the process ends.
 #[derive(Debug)]
@@ -62,15 +46,20 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
     let foreign = |source| StoreError::Foreign { path: path.to_owned(), source };
     let mut connection = Connection::open(path).map_err(foreign)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Before all else, for it forms the first page: what retention deletes shrinks the file.
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(foreign)?;
     // Full: each sample is on the disk when its transaction ends, through a power cut too.
     connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
         .map_err(foreign)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES.cast_signed()).map_err(foreign)?;
     migrate(&mut connection, path)?;
+    make_shrinkable(&connection, path)?;
     Ok(connection)
 }
 
-/// Opens an existing file for reading only.
+/// Opens an existing file for reading only. One of an older schema is brought up to date
+/// first, unless it is being written.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
         return Err(StoreError::Missing { path: path.to_owned() });
@@ -81,7 +70,12 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags).map_err(foreign)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.execute_batch("PRAGMA query_only = ON").map_err(foreign)?;
-    check_version(&connection, path)?;
+    if check_version(&connection, path)? < MIGRATIONS.len()
+        && let Some(folder) = path.parent()
+    {
+        let _lock = Lock::take(folder)?;
+        open_to_write(path)?;
+    }
     Ok(connection)
 }
 
@@ -97,13 +91,43 @@ fn check_version(connection: &Connection, path: &Path) -> Result<usize, StoreErr
     Ok(version)
 }
 
+/// A number that SQLite tells of a file.
+pub(super) fn number(connection: &Connection, pragma: &str) -> Result<u64, StoreError> {
+    let number: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0))?;
+    Ok(u64::try_from(number).unwrap_or(0))
+}
+
+/// Brings the file up to date, in one transaction.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let version = check_version(connection, path)?;
-    for (number, migration) in (1..).zip(MIGRATIONS).skip(version) {
-        let transaction = connection.transaction()?;
+    if version == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    for migration in MIGRATIONS.iter().skip(version) {
         transaction.execute_batch(migration).map_err(|source| StoreError::Foreign { path: path.to_owned(), source })?;
-        transaction.pragma_update(None, "user_version", number)?;
-        transaction.commit()?;
+    }
+    // What a migration has to compute comes after the last one: it is of the newest tables.
+    if version < WITH_AGGREGATES {
+        aggregates::fill(&transaction)?;
+    }
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len().cast_signed())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Makes a file that is too old to give pages back anew, once. Where there is no room for
+/// that, the history is as good as ever but keeps its size.
+fn make_shrinkable(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    if number(connection, "auto_vacuum")? == INCREMENTAL {
+        return Ok(());
+    }
+    tracing::info!(path = %path.display(), "making the history anew, so that it can shrink");
+    let rewritten = connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
+    // The new file went through the log.
+    match rewritten.and_then(|()| connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")) {
+        Ok(()) => {}
+        Err(error) => tracing::warn!(%error, "the history cannot shrink when old samples are deleted"),
     }
     Ok(())
 }

@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use rusqlite::params;
 use tokio::sync::{mpsc, oneshot};
 
-use super::FILE_NAME;
-use super::latency;
+use super::error::StoreError;
 use super::reader::Reader;
-use super::rows;
-use super::schema::{Lock, StoreError, open_to_write};
-use crate::domain::{Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, Sample, TargetId};
+use super::retention::{self, Pruned, SAMPLES_A_STEP};
+use super::schema::{Lock, open_to_write};
+use super::{FILE_NAME, aggregates, latency, ledger, rows};
+use crate::domain::{Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, Sample, Spent, TargetId};
 
 /// Commands that may wait; a sample is one of them.
 const QUEUE: usize = 1024;
@@ -61,6 +61,8 @@ enum Command {
     Enter(Box<Sighting>, oneshot::Sender<Result<Entered, StoreError>>),
     StartCycle(CycleStart),
     Event(Arc<Event>),
+    Spend(TargetId, Spent),
+    Prune(Timestamp, oneshot::Sender<Result<Pruned, StoreError>>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -79,12 +81,17 @@ impl WriterStatus {
 
     /// The size of the file and of its write-ahead log, bytes.
     pub fn size_bytes(&self) -> u64 {
-        let size = |suffix: &str| {
-            let mut name = self.path.as_os_str().to_owned();
-            name.push(suffix);
-            std::fs::metadata(name).map_or(0, |metadata| metadata.len())
-        };
-        size("") + size("-wal")
+        self.size_of("") + self.log_bytes()
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.size_of("-wal")
+    }
+
+    fn size_of(&self, suffix: &str) -> u64 {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(suffix);
+        std::fs::metadata(name).map_or(0, |metadata| metadata.len())
     }
 }
 
@@ -128,7 +135,7 @@ impl Writer {
         let history = Reader::over(open_to_write(&path)?);
         let status = WriterStatus { failures: Arc::default(), path: Arc::new(path) };
         let (commands, queue) = mpsc::channel(QUEUE);
-        let scribe = Scribe { history, failures: status.failures.clone(), _lock: lock };
+        let scribe = Scribe { history, status: status.clone(), _lock: lock };
         Ok((Self { commands, status }, scribe, queue))
     }
 
@@ -153,6 +160,20 @@ impl Writer {
         let _ = self.commands.send(Command::Event(event)).await;
     }
 
+    /// Notes what a target sent, for its budget; it may never have been identified.
+    pub async fn spend(&self, target: TargetId, at: Timestamp, requests: u64, tokens: u64) {
+        let _ = self.commands.send(Command::Spend(target, Spent { at, requests, tokens })).await;
+    }
+
+    /// One small step of retention: deletes some of the samples that ended before a time and
+    /// cuts the file. Call again, after a pause, while there is more; what is recorded in
+    /// between waits for one step at most.
+    pub async fn prune(&self, before: Timestamp) -> Result<Pruned, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Prune(before, reply)).await.map_err(|_| StoreError::Stopped)?;
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
     /// Returns when all that was sent before is written.
     pub async fn flush(&self) {
         let (reply, answer) = oneshot::channel();
@@ -165,30 +186,34 @@ impl Writer {
 /// Owns the writing connection.
 struct Scribe {
     history: Reader,
-    failures: Arc<AtomicU64>,
+    status: WriterStatus,
     _lock: Lock,
 }
 
 impl Scribe {
     fn obey(&mut self, command: Command) {
         let outcome = match command {
-            Command::Enter(sighting, reply) => {
-                let entered = self.enter(&sighting);
-                let failed = entered.as_ref().err().map(ToString::to_string);
-                let _ = reply.send(entered);
-                failed.map_or(Ok(()), |text| Err(StoreError::Value { what: "epoch", text }))
+            Command::Enter(sighting, reply) => answer(reply, self.enter(&sighting)),
+            Command::Prune(before, reply) => answer(reply, self.prune(before)),
+            Command::StartCycle(cycle) => self.start_cycle(&cycle).map_err(|error| error.to_string()),
+            Command::Event(event) => self.take_event(&event).map_err(|error| error.to_string()),
+            Command::Spend(target, spent) => {
+                ledger::note(self.history.connection(), &target.name, spent).map_err(|error| error.to_string())
             }
-            Command::StartCycle(cycle) => self.start_cycle(&cycle),
-            Command::Event(event) => self.take_event(&event),
             Command::Flush(reply) => {
                 let _ = reply.send(());
                 Ok(())
             }
         };
         if let Err(error) = outcome {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, "cannot write to the history; measuring goes on");
+            self.status.failures.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(error, "cannot write to the history; measuring goes on");
         }
+    }
+
+    fn prune(&mut self, before: Timestamp) -> Result<Pruned, StoreError> {
+        let log_bytes = self.status.log_bytes();
+        retention::step(self.history.connection(), before, SAMPLES_A_STEP, log_bytes)
     }
 
     fn enter(&mut self, seen: &Sighting) -> Result<Entered, StoreError> {
@@ -293,7 +318,8 @@ impl Scribe {
         Ok(())
     }
 
-    /// One transaction: the sample, its distributions, and that the epoch was still seen.
+    /// One transaction: the sample, its distributions, its share of the cell's aggregate, and
+    /// that the epoch was still seen.
     fn write_sample(&mut self, target_id: i64, sample: &Sample, latencies: &Latencies) -> Result<(), StoreError> {
         let distributions = if sample.is_valid() { latency::encode(latencies) } else { Vec::new() };
         let transaction = self.history.connection().transaction()?;
@@ -306,12 +332,20 @@ impl Scribe {
                 .prepare_cached("INSERT INTO latency (sample_id, measure, histogram) VALUES (?1, ?2, ?3)")?
                 .execute(params![sample_id, measure, histogram])?;
         }
+        aggregates::add(&transaction, sample, sample_id)?;
         transaction
             .prepare_cached("UPDATE epoch SET last_seen = ?2 WHERE id = ?1")?
             .execute(params![sample.epoch.0, rows::time(sample.completed_at)])?;
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// Sends an answer; a fault goes to the log too.
+fn answer<T>(reply: oneshot::Sender<Result<T, StoreError>>, outcome: Result<T, StoreError>) -> Result<(), String> {
+    let fault = outcome.as_ref().err().map(ToString::to_string);
+    let _ = reply.send(outcome);
+    fault.map_or(Ok(()), Err)
 }
 
 fn json(facts: &Facts) -> String {

@@ -1,0 +1,30 @@
+//! Why the history cannot be opened or used.
+
+use std::path::PathBuf;
+
+/// Why the history cannot be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("storage.path {path}: {source}\n  hint: name a folder that this user may write to")]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error(
+        "storage.path {path}: another llmsoak is using this history\n  hint: stop it, or give this one a storage.path of its own"
+    )]
+    Locked { path: PathBuf },
+    #[error(
+        "{path}: made by a newer llmsoak (schema {found}, this one knows {known})\n  hint: use that version, or another storage.path"
+    )]
+    Newer { path: PathBuf, found: usize, known: usize },
+    #[error("{path}: not a llmsoak history, or damaged: {source}\n  hint: move the file away; a new one will be made")]
+    Foreign { path: PathBuf, source: rusqlite::Error },
+    #[error(
+        "{path}: there is no history yet\n  hint: run `llmsoak run` or `llmsoak once` first, or name its storage.path"
+    )]
+    Missing { path: PathBuf },
+    #[error("history: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("history: a stored {what} is not understood: {text}")]
+    Value { what: &'static str, text: String },
+    #[error("history: the writer has stopped")]
+    Stopped,
+}

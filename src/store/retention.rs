@@ -1,0 +1,129 @@
+//! Retention: deletes old samples in small steps and gives their pages back to the disk.
+//!
+//! It never touches aggregates, epochs, cycles and events, nor what must outlive its age:
+//!
+//! - the samples of a baseline, for later epochs are compared with them;
+//! - the newest valid sample of each cell of a target's newest epoch, so that a program that
+//!   was off for a year still shows results and optimum when it starts.
+//!
+//! The running epoch's other samples go when they are old.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Transaction, params};
+
+use super::error::StoreError;
+use super::rows;
+use super::schema::{WAL_BYTES, number};
+use crate::domain::EpochId;
+
+/// Samples that a step deletes at most.
+pub(super) const SAMPLES_A_STEP: usize = 500;
+/// Pages that a step gives back at most; more than a step's samples take, so that earlier
+/// free pages go too.
+const PAGES_A_STEP: i64 = 1000;
+
+/// Epochs whose samples stay, whatever their age. Pinned baselines will be another `UNION`.
+///
+/// The baseline of a target's newest epoch is the newest earlier one with the same load and
+/// a third complete cycle.
+const BASELINES: &str = "
+    SELECT (SELECT earlier.id FROM epoch AS earlier
+            WHERE earlier.target_id = newest.target_id AND earlier.id < newest.id AND earlier.load = newest.load
+              AND EXISTS (SELECT 1 FROM cycle WHERE cycle.epoch_id = earlier.id AND completed_at IS NOT NULL
+                          LIMIT 1 OFFSET 2)
+            ORDER BY earlier.id DESC LIMIT 1) AS id
+    FROM epoch AS newest WHERE newest.id IN (SELECT MAX(id) FROM epoch GROUP BY target_id)";
+
+/// What a step of retention did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Samples that were deleted.
+    pub samples: u64,
+    /// What the file shrank by. The disk has it back when no reader looks at an older state.
+    pub freed_bytes: u64,
+    /// Whether another step has something to do. A step that did nothing and says so waits
+    /// for a reader.
+    pub has_more: bool,
+}
+
+/// Deletes samples that ended before a time: one transaction, then one checkpoint that waits
+/// for nobody. `log_bytes` is the present size of the write-ahead log.
+pub(super) fn step(
+    connection: &mut Connection,
+    before: Timestamp,
+    samples: usize,
+    log_bytes: u64,
+) -> Result<Pruned, StoreError> {
+    // A reader that stays on an old state keeps the log from being emptied: go on after it.
+    if log_bytes > WAL_BYTES && !checkpoint(connection)? {
+        return Ok(Pruned { has_more: true, ..Pruned::default() });
+    }
+    let transaction = connection.transaction()?;
+    let doomed = doomed(&transaction, before, samples)?;
+    for id in &doomed {
+        // The distributions go with their sample.
+        transaction.prepare_cached("DELETE FROM sample WHERE id = ?1")?.execute([id])?;
+    }
+    let pages_before = number(&transaction, "page_count")?;
+    give_back(&transaction)?;
+    let freed_pages = pages_before.saturating_sub(number(&transaction, "page_count")?);
+    let free_pages = number(&transaction, "freelist_count")?;
+    let page_bytes = number(&transaction, "page_size")?;
+    transaction.commit()?;
+    checkpoint(connection)?;
+    Ok(Pruned {
+        samples: doomed.len() as u64,
+        freed_bytes: freed_pages * page_bytes,
+        has_more: doomed.len() == samples || (freed_pages > 0 && free_pages > 0),
+    })
+}
+
+/// Samples that may go, the oldest of the oldest epoch first.
+fn doomed(transaction: &Transaction<'_>, before: Timestamp, most: usize) -> Result<Vec<i64>, StoreError> {
+    let mut doomed = Vec::new();
+    for (epoch, is_newest) in prunable_epochs(transaction)? {
+        let mut statement = transaction.prepare_cached(
+            "SELECT id FROM sample WHERE epoch_id = ?1 AND completed_at < ?2
+               AND NOT (?3 AND id IN (SELECT newest_valid_sample FROM cell_aggregate
+                                      WHERE epoch_id = ?1 AND newest_valid_sample IS NOT NULL))
+             ORDER BY completed_at LIMIT ?4",
+        )?;
+        let rest = i64::try_from(most - doomed.len()).unwrap_or(i64::MAX);
+        let found = statement.query_map(params![epoch.0, rows::time(before), is_newest, rest], |row| row.get(0))?;
+        for id in found {
+            doomed.push(id?);
+        }
+        if doomed.len() >= most {
+            break;
+        }
+    }
+    Ok(doomed)
+}
+
+/// The epochs that are no baseline, and whether each is its target's newest.
+fn prunable_epochs(transaction: &Transaction<'_>) -> Result<Vec<(EpochId, bool)>, StoreError> {
+    let sql = format!(
+        "WITH baseline AS ({BASELINES})
+         SELECT id, id IN (SELECT MAX(id) FROM epoch GROUP BY target_id) FROM epoch
+         WHERE id NOT IN (SELECT id FROM baseline WHERE id IS NOT NULL) ORDER BY id"
+    );
+    let mut statement = transaction.prepare_cached(&sql)?;
+    let found = statement.query_map([], |row| Ok((EpochId(row.get(0)?), row.get(1)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Moves pages from the file's end into free ones and cuts the end off.
+fn give_back(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let mut statement = transaction.prepare(&format!("PRAGMA incremental_vacuum({PAGES_A_STEP})"))?;
+    let mut pages = statement.query([])?;
+    // A row is a page.
+    while pages.next()?.is_some() {}
+    Ok(())
+}
+
+/// Copies as much of the log into the file as readers allow; tells whether that was all.
+fn checkpoint(connection: &Connection) -> Result<bool, StoreError> {
+    let (frames, copied): (i64, i64) =
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))?;
+    Ok(copied >= frames)
+}
