@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::DemoArgs;
 use super::run::{bind, deaf};
-use super::session::{Session, service_runtime};
+use super::session::{Mode, Session, service_runtime};
 use super::signals;
 use crate::config;
 use crate::domain::Grid;
@@ -52,7 +52,8 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
             );
         }
         eprintln!("llmsoak demo: data in {}", config.storage.path.display());
-        let session = Session { config, listeners, cycles: None, scheduled_reports: true, log, stop };
+        let mode = Mode::Daemon { origin: None, takes_orders: false };
+        let session = Session { config, mode, listeners, log, stop };
         session.run(deaf).await?;
         Ok(ExitCode::SUCCESS)
     })

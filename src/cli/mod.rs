@@ -8,11 +8,14 @@ mod check;
 mod demo;
 mod observe;
 mod once;
+mod reload;
 mod reporting;
+mod retention;
 mod run;
 mod session;
 mod signals;
 mod sim;
+mod staff;
 
 use std::fmt::Display;
 use std::io::Write as _;

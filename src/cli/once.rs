@@ -9,7 +9,7 @@ use super::args::OnceArgs;
 use super::print;
 use super::reporting::Reports;
 use super::run::configured;
-use super::session::{Listener, Session, service_runtime};
+use super::session::{Listener, Mode, Session, service_runtime};
 use super::signals;
 use crate::domain::Happening;
 use crate::metrics::{LogCounter, ReportCounter};
@@ -38,10 +38,10 @@ pub(super) fn run(args: &OnceArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
     let reports = Reports::new(&config, WallClock::System, ReportCounter::default());
     let (interrupted, given_up, written) = service_runtime()?.block_on(async {
         signals::watch(stop.clone(), INTERRUPTED.into())?;
-        let cycles = Some(args.cycles.into());
         // A token of its own: the session cancels the one that it is given when it is done.
         let running = stop.child_token();
-        let session = Session { config, listeners: Vec::new(), cycles, scheduled_reports: false, log, stop: running };
+        let mode = Mode::Cycles(args.cycles.into());
+        let session = Session { config, mode, listeners: Vec::new(), log, stop: running };
         let counted = totals.clone();
         let given_up = session.run(|events| count(events, counted)).await?;
         let written = tokio::task::spawn_blocking(move || reports.write_all()).await?;

@@ -57,16 +57,6 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// The first roster, of the configuration with which the program started.
-    pub(super) async fn start(&mut self) -> anyhow::Result<()> {
-        let config = self.running.borrow().clone();
-        let targets = self.staff.targets(&config, self.clock.now())?;
-        let roster = Roster { targets, schedule: Arc::new(config.schedule.clone()), done: None };
-        // An engine that is gone says so itself.
-        let _ = self.rosters.send(roster).await;
-        Ok(())
-    }
-
     /// Reloads on SIGHUP and on request, and reads keys again, until `stop`.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<ReloadRequest>, stop: CancellationToken) {
         let mut hangup = match signal(SignalKind::hangup()) {

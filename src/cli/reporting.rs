@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::args::ReportArgs;
@@ -42,36 +43,6 @@ impl Reports {
             targets: config.targets.iter().map(|target| target.name.clone()).collect(),
             clock,
             counter,
-        }
-    }
-
-    /// Writes every `every`, and once early: when a target's first cycle is complete.
-    pub(super) async fn write_on_schedule(self, mut events: Listener, every: Duration, stop: CancellationToken) {
-        let mut ticks = interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.tick().await;
-        let mut has_one: BTreeSet<TargetId> = BTreeSet::new();
-        // Written beside the loop: events that nobody takes would in the end hold up the engine.
-        let mut writing: Option<JoinHandle<()>> = None;
-        let mut write = |reports: &Self| {
-            if writing.as_ref().is_none_or(JoinHandle::is_finished) {
-                writing = Some(tokio::spawn(reports.clone().write_in_background()));
-            }
-        };
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => write(&self),
-                event = events.recv() => match event {
-                    None => return,
-                    Some(event) => {
-                        let is_complete = matches!(event.happening, Happening::CycleEnded { .. });
-                        if is_complete && has_one.insert(event.target.clone()) {
-                            write(&self);
-                        }
-                    }
-                },
-            }
         }
     }
 
@@ -113,6 +84,46 @@ impl Reports {
         let Some(input) = ReportInput::from_history(&history, name, None, now)? else { return Ok(None) };
         *target = input.target.clone();
         Ok(Some(snapshot::write(&self.folder, &render(&input)?, name, now, self.keep)?))
+    }
+}
+
+/// Writes reports as the configuration in force says, and once early: when a target's first
+/// cycle is complete.
+pub(super) async fn write_on_schedule(
+    mut config: watch::Receiver<Arc<Config>>,
+    clock: WallClock,
+    counter: ReportCounter,
+    mut events: Listener,
+    stop: CancellationToken,
+) {
+    let mut every = config.borrow_and_update().report.every;
+    let mut due = Instant::now() + every;
+    let mut has_one: BTreeSet<TargetId> = BTreeSet::new();
+    // Written beside the loop: events that nobody takes would in the end hold up the engine.
+    let mut writing: Option<JoinHandle<()>> = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Ok(()) = config.changed() => {
+                let before = std::mem::replace(&mut every, config.borrow_and_update().report.every);
+                due = due - before + every;
+                continue;
+            }
+            () = sleep_until(due) => due = Instant::now() + every,
+            event = events.recv() => match event {
+                None => return,
+                Some(event) => {
+                    let is_complete = matches!(event.happening, Happening::CycleEnded { .. });
+                    if !is_complete || !has_one.insert(event.target.clone()) {
+                        continue;
+                    }
+                }
+            },
+        }
+        if writing.as_ref().is_none_or(JoinHandle::is_finished) {
+            let reports = Reports::new(&config.borrow(), clock, counter.clone());
+            writing = Some(tokio::spawn(reports.write_in_background()));
+        }
     }
 }
 

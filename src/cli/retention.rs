@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::soak::WallClock;
 use crate::soak::clock::earlier;
-use crate::store::Writer;
+use crate::store::{Pruned, Writer};
 
 /// How often old samples are looked for; the first time soon after the start.
 const EVERY: Duration = Duration::from_secs(600);
@@ -39,11 +39,12 @@ async fn prune(history: &Writer, before: jiff::Timestamp) {
             Err(error) => return tracing::error!(%error, "old samples are not deleted"),
         };
         samples += step.samples;
-        bytes += step.bytes;
-        if step.is_done {
+        bytes += step.freed_bytes;
+        if !step.has_more {
             break;
         }
-        sleep(BETWEEN_STEPS).await;
+        // A step that did nothing waits for a reader.
+        sleep(if step == Pruned { has_more: true, ..Pruned::default() } { FIRST } else { BETWEEN_STEPS }).await;
     }
     if samples > 0 {
         tracing::info!(samples, bytes, %before, "old samples deleted");

@@ -7,18 +7,27 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ListenAddress, RunArgs, Source, SourceArgs, StorageArgs};
-use super::session::{Session, service_runtime};
+use super::check;
+use super::reload::Origin;
+use super::session::{Mode, Session, service_runtime};
 use super::signals;
 use crate::config::{self, Config};
 use crate::metrics::LogCounter;
 
 pub(super) fn run(args: &RunArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
     let config = configured(&args.source, &args.storage)?;
+    check::within_bounds(&config)?;
+    let file = match args.source.source() {
+        Source::File(path) => Some(path.to_owned()),
+        Source::Target { .. } => None,
+    };
+    let origin = Origin { file, storage_path: args.storage.path.clone() };
     service_runtime()?.block_on(async {
         let listeners = bind(&args.web.listen_addresses).await?;
         let stop = CancellationToken::new();
         signals::watch(stop.clone(), 0)?;
-        let session = Session { config, listeners, cycles: None, scheduled_reports: true, log, stop };
+        let mode = Mode::Daemon { origin: Some(origin), takes_orders: args.web.enable_lifecycle };
+        let session = Session { config, mode, listeners, log, stop };
         session.run(deaf).await?;
         Ok(ExitCode::SUCCESS)
     })

@@ -9,17 +9,20 @@ use anyhow::Context as _;
 use rustix::process::setpriority_process;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::observe::observe;
-use super::reporting::Reports;
-use crate::client::Client;
+use super::reload::{Origin, Reloader};
+use super::reporting::write_on_schedule;
+use super::retention;
+use super::staff::Staff;
 use crate::config::Config;
 use crate::domain::plan::{GridPlan, TargetPlan};
 use crate::domain::{Event, Happening, TargetId};
-use crate::metrics::{LogCounter, Metrics, ProcessSources, ReportCounter};
-use crate::soak::{Board, Bus, HttpBackend, LagMeter, Limits, Soak, SoakTarget, TargetSnapshot, WallClock};
+use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
+use crate::soak::{Board, Bus, Control, HttpBackend, LagMeter, Limits, Roster, Soak, SoakTarget, WallClock};
 use crate::store::{Reader, Writer};
 use crate::web;
 
@@ -42,14 +45,20 @@ const PATIENCE: u32 = 5;
 /// How a session runs.
 pub(super) struct Session {
     pub(super) config: Config,
+    pub(super) mode: Mode,
     /// Bound before anything is measured; none for no pages.
     pub(super) listeners: Vec<TcpListener>,
-    /// Complete cycles of each target; without a limit, for ever.
-    pub(super) cycles: Option<u64>,
-    /// Whether reports are written while it runs.
-    pub(super) scheduled_reports: bool,
     pub(super) log: LogCounter,
     pub(super) stop: CancellationToken,
+}
+
+/// What a session is for.
+pub(super) enum Mode {
+    /// Measures without end and writes reports. With an origin its configuration may change;
+    /// `takes_orders` says whether visitors may reload, pause and resume.
+    Daemon { origin: Option<Origin>, takes_orders: bool },
+    /// So many complete cycles of each target.
+    Cycles(u64),
 }
 
 /// Something that hears every event, beside metrics and log.
@@ -62,50 +71,60 @@ impl Session {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let Self { config, mode, listeners, log, stop } = self;
         let clock = WallClock::System;
-        let (history, scribe) = Writer::open(&self.config.storage.path)?;
-        let targets = targets(&self.config)?;
-        let board = restored_board(&self.config, &targets)?;
-        let lag = LagMeter::default();
-        let reports_written = ReportCounter::default();
+        let (history, scribe) = Writer::open(&config.storage.path)?;
+        let (status, lag, reports_written) = (ReloadStatus::new(clock.now()), LagMeter::default(), ReportCounter::default());
         let sources = ProcessSources {
-            log: self.log,
+            log,
             reports: reports_written.clone(),
+            reloads: status.clone(),
             lag: lag.clone(),
             storage: history.status(),
         };
-        let metrics = Arc::new(Metrics::new(board.clone(), sources).context("cannot register the metrics")?);
-        // The board was restored above, before anything could ask.
+        let board = Board::default();
+        let metrics = Metrics::new(board.clone(), sources, &config.metrics).context("cannot register the metrics")?;
+        let metrics = Arc::new(metrics);
+        let running = watch::Sender::new(Arc::new(config));
+        let config = running.borrow().clone();
+        let mut staff = Staff::new(config.storage.path.clone());
+        let targets = staff.targets(&config, clock.now())?;
+        // Before anything can ask: what the history knows is there with the first scrape.
+        for event in restored(&config, &targets, clock)? {
+            board.apply(&event);
+            metrics.observe(&event);
+        }
+        let (control, (reloads, requests)) = (Control::default(), mpsc::channel(1));
+        let takes_orders = matches!(mode, Mode::Daemon { takes_orders: true, .. });
+        let lifecycle = takes_orders.then(|| web::Lifecycle { control: control.clone(), reloads });
         let readiness = web::Readiness::default();
         readiness.set_ready();
-        let app = web::App {
-            board: board.clone(),
-            metrics: metrics.clone(),
-            reports: self.config.reports_folder(),
-            clock,
-            readiness,
-        };
+        let reports = config.reports_folder();
+        let app = web::App { board: board.clone(), metrics: metrics.clone(), reports, clock, readiness, lifecycle };
         let mut tasks = JoinSet::new();
-        for listener in self.listeners {
-            let (router, stop) = (web::router(app.clone()), self.stop.clone().cancelled_owned());
+        for listener in listeners {
+            let (router, stop) = (web::router(app.clone()), stop.clone().cancelled_owned());
             tasks.spawn(async move {
                 if let Err(error) = web::serve(listener, router, stop).await {
                     tracing::error!(%error, "serving ended");
                 }
             });
         }
+        // Its handle of the log, the board and the orders would outlive the stop.
+        drop(app);
         let mut bus = Bus::new(clock, Some(history.clone()));
         tasks.spawn(observe(bus.listen(), board, metrics));
         tasks.spawn(listen(bus.listen()));
-        if self.scheduled_reports {
-            let reports = Reports::new(&self.config, clock, reports_written);
-            tasks.spawn(reports.write_on_schedule(bus.listen(), self.config.report.every, self.stop.clone()));
+        tasks.spawn(retention::keep(running.subscribe(), history.clone(), clock, stop.clone()));
+        if matches!(mode, Mode::Daemon { .. }) {
+            let (config, events) = (running.subscribe(), bus.listen());
+            tasks.spawn(write_on_schedule(config, clock, reports_written, events, stop.clone()));
         }
 
+        let cycles = if let Mode::Cycles(cycles) = mode { Some(cycles) } else { None };
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_MEASURING_THREADS);
-        let limits = Limits { cycles: self.cycles, patience: self.cycles.map(|_| PATIENCE), cores };
-        let schedule = self.config.schedule.clone();
-        let soak = Soak { targets, schedule, bus, history: history.clone(), lag: lag.clone(), limits };
+        let limits = Limits { cycles, patience: cycles.map(|_| PATIENCE), cores };
+        let soak = Soak { bus, history: history.clone(), lag: lag.clone(), control, limits };
         let measuring = Builder::new_multi_thread()
             .worker_threads(cores)
             .thread_name("measure")
@@ -114,19 +133,28 @@ impl Session {
             .build()
             .context("cannot start the measuring runtime")?;
         measuring.spawn(watch_lag(lag));
-        let ended = measuring.spawn(soak.run(self.stop.clone())).await;
+        let (rosters, roster) = mpsc::channel(1);
+        let soaking = measuring.spawn(soak.run(roster, stop.clone()));
+        // An engine that is gone says so itself.
+        let _ = rosters.send(Roster { targets, schedule: Arc::new(config.schedule.clone()), done: None }).await;
+        if let Mode::Daemon { origin: Some(origin), .. } = mode {
+            let reloader = Reloader { origin, staff, running, rosters, status, clock };
+            tasks.spawn(reloader.run(requests, stop.clone()));
+        } else {
+            // Nothing will change: the engine may end when its targets are done.
+            drop(rosters);
+        }
+        let ended = soaking.await;
         measuring.shutdown_background();
-        let given_up = ended.context("the engine failed")?;
-
         // The bus is gone: listeners end when they have heard all. Pages end with the stop.
-        self.stop.cancel();
+        stop.cancel();
         tasks.join_all().await;
         drop(history);
         // The last handle is gone: the thread writes what waits and closes the file, so that
         // nothing stays in the write-ahead log.
         let closed = tokio::task::spawn_blocking(move || scribe.join()).await?;
         closed.map_err(|_| anyhow::anyhow!("the history's writer failed"))?;
-        Ok(given_up)
+        ended.context("the engine failed")
     }
 }
 
@@ -149,43 +177,21 @@ async fn watch_lag(lag: LagMeter) {
     }
 }
 
-/// The targets with their clients. A model that the plan leaves open is the history's last.
-fn targets(config: &Config) -> anyhow::Result<Vec<SoakTarget<HttpBackend>>> {
+/// What the history knows of the targets, as events: the optimum is there before the first new
+/// sample.
+fn restored(config: &Config, targets: &[SoakTarget<HttpBackend>], clock: WallClock) -> anyhow::Result<Vec<Event>> {
     let history = Reader::open(&config.storage.path)?;
-    config
-        .targets
-        .iter()
-        .map(|plan| {
-            let client = Client::new(&plan.connection).with_context(|| format!("target {}", plan.name))?;
-            let known = history.newest_epoch(&plan.name, plan.model.as_deref())?;
-            let model = plan.model.clone().or(known.map(|known| known.target.model.to_string()));
-            let request = Arc::new(plan.request.clone());
-            Ok(SoakTarget {
-                backend: Arc::new(HttpBackend::new(client, plan.model.clone(), request)),
-                id: TargetId::new(&plan.name, &model.unwrap_or_default()),
-                plan: Arc::new(plan.clone()),
-            })
-        })
-        .collect()
-}
-
-/// The board as the history knows it: the optimum is there before the first new sample.
-fn restored_board(config: &Config, targets: &[SoakTarget<HttpBackend>]) -> anyhow::Result<Board> {
-    let history = Reader::open(&config.storage.path)?;
-    let blank = |target: &SoakTarget<HttpBackend>| {
-        let plan = &target.plan;
-        TargetSnapshot::new(target.id.clone(), plan.connection.url.clone(), plan.lane.clone())
-    };
-    let board = Board::new(targets.iter().map(blank));
+    let mut events = Vec::new();
     for target in targets {
-        if let Some(event) = restored(&history, &target.plan, &target.id)? {
-            board.apply(&event);
-        }
+        let (url, lane) = (target.plan.connection.url.clone(), target.plan.lane.clone());
+        let happening = Happening::Joined { url, lane };
+        events.push(Event { target: target.id.clone(), at: clock.now(), happening });
+        events.extend(known_epoch(&history, &target.plan, &target.id)?);
     }
-    Ok(board)
+    Ok(events)
 }
 
-fn restored(history: &Reader, plan: &TargetPlan, id: &TargetId) -> anyhow::Result<Option<Event>> {
+fn known_epoch(history: &Reader, plan: &TargetPlan, id: &TargetId) -> anyhow::Result<Option<Event>> {
     let Some(known) = history.newest_epoch(&plan.name, Some(&id.model))? else { return Ok(None) };
     let slots = known.epoch.identity.get("slots").and_then(|slots| slots.parse().ok());
     let grid = match (&plan.grid, known.grid) {

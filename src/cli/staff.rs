@@ -14,7 +14,6 @@ use crate::client::Client;
 use crate::config::{self, Config};
 use crate::domain::TargetId;
 use crate::domain::plan::{Secret, TargetPlan};
-use crate::soak::budget::Cost;
 use crate::soak::{HttpBackend, SoakTarget};
 use crate::store::Reader;
 
@@ -106,11 +105,10 @@ fn target(history: &Reader, post: &Post, now: Timestamp) -> anyhow::Result<SoakT
     let backend = HttpBackend::new(post.client.clone(), plan.model.clone(), Arc::new(plan.request.clone()));
     let since = now.checked_sub(SPENDING_KEPT).unwrap_or(Timestamp::MIN);
     let spent = history.spending(&plan.name, since)?;
-    let spent = spent.into_iter().map(|spent| (spent.at, Cost { requests: spent.requests, tokens: spent.tokens }));
     Ok(SoakTarget {
         id: TargetId::new(&plan.name, &model.unwrap_or_default()),
         backend: Arc::new(backend),
         plan: plan.clone(),
-        spent: spent.collect(),
+        spent,
     })
 }

@@ -4,7 +4,7 @@
 //! day on which clocks are put forward or back has an hour less or more of it, and nothing
 //! ever runs at a time of day that the user did not name.
 
-use jiff::civil::Weekday;
+use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
@@ -78,25 +78,28 @@ impl Windows {
         /// The windows repeat every week; a day more for the part of today that is over.
         const DAYS: i64 = 8;
         let is_open = self.is_open(at);
+        let is_change = |change: &Timestamp| *change > at && self.is_open(*change) != is_open;
         let today = self.zone.to_datetime(at).date();
-        let days = (0..=DAYS).filter_map(|n| today.checked_add(n.days()).ok());
-        let mut changes: Vec<Timestamp> = days
-            .flat_map(|day| self.windows.iter().flat_map(move |window| [(day, window.start), (day, window.end)]))
-            .filter_map(|(day, minute)| {
-                day.to_datetime(jiff::civil::Time::midnight()).checked_add(i64::from(minute).minutes()).ok()
-            })
-            .flat_map(|clock| {
-                // A clock that is put back shows this time twice; one put forward, never.
-                let shown = self.zone.to_ambiguous_timestamp(clock);
-                [shown.earlier(), shown.later()]
-            })
-            .flatten()
-            .collect();
-        let horizon = at.checked_add(SignedDuration::from_hours(24 * DAYS)).unwrap_or(Timestamp::MAX);
-        let put = self.zone.following(at).map(|put| put.timestamp()).take_while(|&put| put <= horizon);
-        changes.extend(put);
-        changes.sort_unstable();
-        changes.into_iter().find(|&change| change > at && self.is_open(change) != is_open)
+        let mut days = (0..=DAYS).filter_map(|n| today.checked_add(n.days()).ok());
+        let edge = days.find_map(|day| self.edges_of(day).into_iter().find(is_change));
+        // A clock that is put may pass over an edge.
+        let horizon = edge.or_else(|| at.checked_add(SignedDuration::from_hours(24 * DAYS)).ok())?;
+        let puts = self.zone.following(at).map(|put| put.timestamp()).take_while(|&put| put <= horizon);
+        puts.filter(is_change).chain(edge).min()
+    }
+
+    /// When the clock shows the edges of the windows on a day, in their order.
+    fn edges_of(&self, day: Date) -> Vec<Timestamp> {
+        let minutes = self.windows.iter().flat_map(|window| [window.start, window.end]);
+        let midnight = day.to_datetime(Time::midnight());
+        let shown = minutes.filter_map(|minute| midnight.checked_add(i64::from(minute).minutes()).ok()).flat_map(|clock| {
+            // A clock that is put back shows this time twice; one put forward, never.
+            let shown = self.zone.to_ambiguous_timestamp(clock);
+            [shown.earlier(), shown.later()]
+        });
+        let mut edges: Vec<Timestamp> = shown.flatten().collect();
+        edges.sort_unstable();
+        edges
     }
 }
 

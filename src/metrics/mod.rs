@@ -10,7 +10,7 @@ mod process;
 mod state;
 mod work;
 
-pub use process::{LogCounter, ProcessSources, ReportCounter};
+pub use process::{LogCounter, ProcessSources, ReloadStatus, ReportCounter};
 
 use prometheus::{Registry, TextEncoder};
 
@@ -29,7 +29,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Registers every family.
-    pub fn new(board: Board, sources: ProcessSources) -> Result<Self, prometheus::Error> {
+    pub fn new(board: Board, sources: ProcessSources, _plan: &crate::domain::plan::MetricsPlan) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         process::register(&registry, sources)?;
         let work = work::Work::register(&registry)?;

@@ -68,11 +68,17 @@ impl ReportCounter {
     }
 }
 
+/// placeholder
+#[derive(Clone, Debug)]
+pub struct ReloadStatus;
+impl ReloadStatus { pub fn new(_at: Timestamp) -> Self { Self } pub fn note(&self, _ok: bool, _at: Timestamp) {} }
+
 /// Where the process' own figures come from.
 #[derive(Clone, Debug)]
 pub struct ProcessSources {
     pub log: LogCounter,
     pub reports: ReportCounter,
+    pub reloads: ReloadStatus,
     pub lag: LagMeter,
     pub storage: WriterStatus,
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::Spent;
 use crate::domain::plan::BudgetPlan;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -24,12 +25,12 @@ pub struct Cost {
 pub struct Ledger {
     plan: BudgetPlan,
     /// The oldest first.
-    entries: VecDeque<(Timestamp, Cost)>,
+    entries: VecDeque<Spent>,
 }
 
 impl Ledger {
     /// `entries`: what was spent before, the oldest first.
-    pub fn new(plan: BudgetPlan, entries: impl IntoIterator<Item = (Timestamp, Cost)>) -> Self {
+    pub fn new(plan: BudgetPlan, entries: impl IntoIterator<Item = Spent>) -> Self {
         Self { plan, entries: entries.into_iter().collect() }
     }
 
@@ -37,9 +38,9 @@ impl Ledger {
         self.plan.limits_anything()
     }
 
-    pub fn spend(&mut self, at: Timestamp, cost: Cost) {
-        self.entries.push_back((at, cost));
-        while self.entries.front().is_some_and(|&(then, _)| at.duration_since(then) >= DAY) {
+    pub fn spend(&mut self, spent: Spent) {
+        self.entries.push_back(spent);
+        while self.entries.front().is_some_and(|first| spent.at.duration_since(first.at) >= DAY) {
             self.entries.pop_front();
         }
     }
@@ -47,10 +48,10 @@ impl Ledger {
     /// When so much may be spent, `now` at the earliest; `None`: never.
     pub fn affordable_at(&self, cost: Cost, now: Timestamp) -> Option<Timestamp> {
         let limits = [
-            (HOUR, self.plan.requests_per_hour, cost.requests, (|cost| cost.requests) as fn(Cost) -> u64),
-            (DAY, self.plan.requests_per_day, cost.requests, |cost| cost.requests),
-            (HOUR, self.plan.tokens_per_hour, cost.tokens, |cost| cost.tokens),
-            (DAY, self.plan.tokens_per_day, cost.tokens, |cost| cost.tokens),
+            (HOUR, self.plan.requests_per_hour, cost.requests, (|spent| spent.requests) as fn(&Spent) -> u64),
+            (DAY, self.plan.requests_per_day, cost.requests, |spent| spent.requests),
+            (HOUR, self.plan.tokens_per_hour, cost.tokens, |spent| spent.tokens),
+            (DAY, self.plan.tokens_per_day, cost.tokens, |spent| spent.tokens),
         ];
         let mut earliest = now;
         for (span, limit, asked, read) in limits {
@@ -67,19 +68,19 @@ impl Ledger {
         span: SignedDuration,
         limit: u64,
         asked: u64,
-        read: fn(Cost) -> u64,
+        read: fn(&Spent) -> u64,
         now: Timestamp,
     ) -> Option<Timestamp> {
         let room = limit.checked_sub(asked)?;
-        let recent = || self.entries.iter().filter(|&&(at, _)| now.duration_since(at) < span);
-        let mut spent: u64 = recent().map(|&(_, cost)| read(cost)).sum();
+        let recent = || self.entries.iter().filter(|spent| now.duration_since(spent.at) < span);
+        let mut sum: u64 = recent().map(read).sum();
         let mut at = now;
-        for &(then, cost) in recent() {
-            if spent <= room {
+        for spent in recent() {
+            if sum <= room {
                 break;
             }
-            spent = spent.saturating_sub(read(cost));
-            at = then.checked_add(span).unwrap_or(Timestamp::MAX);
+            sum = sum.saturating_sub(read(spent));
+            at = spent.at.checked_add(span).unwrap_or(Timestamp::MAX);
         }
         Some(at)
     }
@@ -93,6 +94,10 @@ mod tests {
         Timestamp::from_second(minute * 60).expect("in range")
     }
 
+    fn spent(minute: i64, requests: u64, tokens: u64) -> Spent {
+        Spent { at: at(minute), requests, tokens }
+    }
+
     fn cost(requests: u64, tokens: u64) -> Cost {
         Cost { requests, tokens }
     }
@@ -100,7 +105,7 @@ mod tests {
     #[test]
     fn a_limit_holds_for_every_span_of_its_length() {
         let plan = BudgetPlan { requests_per_hour: Some(10), ..BudgetPlan::default() };
-        let ledger = Ledger::new(plan, [(at(0), cost(4, 0)), (at(30), cost(4, 0)), (at(50), cost(2, 0))]);
+        let ledger = Ledger::new(plan, [spent(0, 4, 0), spent(30, 4, 0), spent(50, 2, 0)]);
         assert_eq!(ledger.affordable_at(cost(0, 99), at(50)), Some(at(50)));
         assert_eq!(ledger.affordable_at(cost(1, 0), at(50)), Some(at(60)), "the first must be an hour old");
         assert_eq!(ledger.affordable_at(cost(4, 0), at(50)), Some(at(60)));
@@ -114,7 +119,7 @@ mod tests {
     fn the_tightest_limit_decides() {
         let plan = BudgetPlan { requests_per_hour: Some(10), tokens_per_day: Some(100), ..BudgetPlan::default() };
         let mut ledger = Ledger::new(plan, []);
-        ledger.spend(at(0), cost(1, 60));
+        ledger.spend(spent(0, 1, 60));
         assert_eq!(ledger.affordable_at(cost(1, 40), at(1)), Some(at(1)));
         assert_eq!(ledger.affordable_at(cost(1, 41), at(1)), Some(at(24 * 60)));
         assert!(!Ledger::default().is_kept());

@@ -32,3 +32,8 @@ impl WallClock {
 pub fn later(at: Timestamp, span: std::time::Duration) -> Timestamp {
     at.checked_add(span).unwrap_or(Timestamp::MAX)
 }
+
+/// `at` less a span, as far as time reaches.
+pub fn earlier(at: Timestamp, span: std::time::Duration) -> Timestamp {
+    at.checked_sub(span).unwrap_or(Timestamp::MIN)
+}

@@ -11,14 +11,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
-use super::budget::{Cost, Ledger};
+use super::budget::Ledger;
 use super::bus::Bus;
 use super::control::Control;
 use super::lag::LagMeter;
 use super::progress::Progress;
 use super::target::{Ended, TargetRunner};
 use crate::domain::plan::{SchedulePlan, TargetPlan};
-use crate::domain::{Happening, TargetId};
+use crate::domain::{Happening, Spent, TargetId};
 use crate::store::Writer;
 
 /// A target with the server behind it.
@@ -29,7 +29,7 @@ pub struct SoakTarget<B> {
     /// The model, as far as it is known from the plan or the history.
     pub id: TargetId,
     /// What it spent in the last day, the oldest first.
-    pub spent: Vec<(jiff::Timestamp, Cost)>,
+    pub spent: Vec<Spent>,
 }
 
 /// All that is to be soaked from now on.

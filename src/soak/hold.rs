@@ -20,10 +20,13 @@ use super::meter::Meter;
 use super::sample::WARMUP_TOKENS;
 use super::target::{REMINDER, TargetRunner};
 use crate::domain::plan::{Prompts, SchedulePlan};
-use crate::domain::{Cell, Happening, RequestRecord, SchedulerState};
+use crate::domain::{Cell, Happening, RequestRecord, SchedulerState, Spent};
 
 /// The smallest share of its time that a lane may be kept busy.
 const LEAST_DUTY: f64 = 0.001;
+
+/// The longest wait for a time of day: the clock may be set, and a machine may sleep.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Why nothing may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,16 +84,18 @@ impl Permission {
         }
     }
 
-    /// How long to wait for a time; not longer than [`REMINDER`], since a wall clock may be set.
+    /// How long to wait for a time, before looking at the clock again.
     fn wait_for(&self, until: Option<Timestamp>) -> Duration {
         let left = until.map(|until| until.duration_since(self.bus.now()));
-        left.map_or(REMINDER, |left| Duration::try_from(left).unwrap_or_default().min(REMINDER))
+        left.map_or(REMINDER, |left| Duration::try_from(left).unwrap_or_default().min(LONGEST_WAIT))
     }
 }
 
 impl<B: Backend> TargetRunner<B> {
     pub(super) fn permission(&self) -> Permission {
-        let (control, schedule) = (self.control.clone(), self.schedule.clone());
+        let (control, mut schedule) = (self.control.clone(), self.schedule.clone());
+        // From here on, a change is one.
+        schedule.mark_unchanged();
         Permission { target: self.progress.id.name.clone(), control, schedule, bus: self.bus.clone() }
     }
 
@@ -181,7 +186,7 @@ impl<B: Backend> TargetRunner<B> {
     async fn enter_spending(&mut self, cost: Cost) {
         if self.progress.ledger.is_kept() {
             let at = self.bus.now();
-            self.progress.ledger.spend(at, cost);
+            self.progress.ledger.spend(Spent { at, requests: cost.requests, tokens: cost.tokens });
             self.history.spend(self.progress.id.clone(), at, cost.requests, cost.tokens).await;
         }
     }
@@ -244,8 +249,9 @@ impl<B: Backend> TargetRunner<B> {
 
     /// Waits, but no longer than until the user says something or the schedule changes.
     async fn pause_until(&self, end: Instant) {
+        let (mut permission, mut hint) = (self.permission(), self.control.listen());
         let left = end.saturating_duration_since(Instant::now());
         self.enter_state_until(SchedulerState::Pausing, Some(later(self.bus.now(), left))).await;
-        self.permission().change(&mut self.control.listen(), left).await;
+        permission.change(&mut hint, left).await;
     }
 }

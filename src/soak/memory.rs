@@ -12,7 +12,7 @@ use super::backend::{Backend, not_started};
 use crate::client::{Dropped, Identified, Timeline, Timeouts};
 use crate::domain::plan::{Api, RequestPlan};
 use crate::domain::{
-    Chunk, FailureKind, GenerateRequest, RequestFailure, RequestRecord, ServerIdentity, ServerKind, ServerTimings,
+    Chunk, FailureKind, GenerateRequest, Occupancy, RequestFailure, RequestRecord, ServerIdentity, ServerKind, ServerTimings,
     TokenCounts, TokenSource,
 };
 use crate::sim::server::{Refusal, SimEvent};
@@ -57,6 +57,12 @@ impl Backend for MemoryBackend {
             context_per_slot: Some(card.context_per_slot),
         };
         Ok(Identified { identity, api: Api::OpenAi })
+    }
+
+    async fn occupancy(&self) -> Result<Option<Occupancy>, RequestFailure> {
+        let status = self.server.status();
+        let busy = status.slots.iter().filter(|slot| slot.is_some()).count();
+        Ok(Some(Occupancy { requests: u32::try_from(busy).ok(), ..Occupancy::default() }))
     }
 
     async fn negotiate(

@@ -1,0 +1,7 @@
+//! The engine against the simulated server, on a paused clock: exact numbers, no sleeping.
+
+mod batch;
+mod good_neighbour;
+mod roster;
+mod stage;
+mod work;
