@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock, no randomness.
 
+pub mod foreign;
 pub mod measure;
 pub mod optimum;
 pub mod parallelism;
