@@ -8,12 +8,17 @@ use arc_swap::ArcSwapOption;
 
 use crate::client::{Caller, Client, Dropped, Identified, Timeline, Timeouts};
 use crate::domain::plan::RequestPlan;
-use crate::domain::{FailureKind, GenerateRequest, RequestFailure, RequestRecord, ServerTimings, TokenCounts};
+use crate::domain::{
+    FailureKind, GenerateRequest, Occupancy, RequestFailure, RequestRecord, ServerTimings, TokenCounts,
+};
 
 /// A server that can be measured.
 pub trait Backend: Send + Sync + 'static {
     /// Asks the server who it is.
     fn identify(&self) -> impl Future<Output = Result<Identified, RequestFailure>> + Send;
+
+    /// Looks at what the server works on; `None` where it does not tell.
+    fn occupancy(&self) -> impl Future<Output = Result<Option<Occupancy>, RequestFailure>> + Send;
 
     /// Sends a first request and settles which fields the server takes. All attempts count
     /// as warm-ups.
@@ -59,6 +64,14 @@ impl Backend for HttpBackend {
             self.caller.store(Some(Arc::new(Caller::new(self.client.clone(), &identified, self.plan.clone()))));
         }
         Ok(identified)
+    }
+
+    async fn occupancy(&self) -> Result<Option<Occupancy>, RequestFailure> {
+        let kind = self.caller.load().as_ref().map(|caller| caller.kind());
+        match kind {
+            Some(kind) => self.client.occupancy(kind).await,
+            None => Ok(None),
+        }
     }
 
     async fn negotiate(
