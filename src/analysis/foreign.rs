@@ -1,14 +1,288 @@
-//! (placeholder of this branch)
-use crate::domain::{Occupancy, RequestRecord};
-#[derive(Clone, Debug)]
-pub struct Poll { pub occupancy: Occupancy, pub own: u32 }
-#[derive(Clone, Debug)]
-pub struct Watched { pub before: Occupancy, pub polls: Vec<Poll>, pub after: Option<Occupancy> }
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ForeignBounds {}
-pub fn is_used_by_others(before: Option<&Occupancy>, now: &Occupancy) -> bool {
-    now.requests.is_some_and(|n| n > 0) || before.is_some_and(|b| b.output_tokens != now.output_tokens)
+//! Whether others use the server: before a sample, and while one ran.
+//!
+//! Servers do not say whose requests they work on, so all here is a comparison with what
+//! this program itself had in the server. In doubt nobody was there: a server whose
+//! bookkeeping is slow must not cost sound samples. A server that does not tell is taken
+//! to work for this program alone.
+
+use std::iter::once;
+
+use crate::domain::{FailureKind, Occupancy, RequestRecord, TokenSource};
+
+/// Tokens of others that disturb nobody: health checks generate one or two.
+const SPARE_TOKENS: u64 = 8;
+
+/// A look at the server while a sample ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poll {
+    pub occupancy: Occupancy,
+    /// The most requests of this program that can have been in the server from just before
+    /// it was asked until it answered. Those that had ended a moment before count, for some
+    /// servers let go of a request a step after its last token.
+    pub own: u32,
 }
-pub fn is_shared(watched: &Watched, _records: &[RequestRecord], _model: &str, _bounds: &ForeignBounds) -> bool {
-    watched.polls.iter().filter(|p| p.occupancy.requests.is_some_and(|n| n > p.own)).count() >= 2
+
+/// All looks at the server around one sample. Between the first and the last, this program
+/// sent the requests of the sample and no others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub before: Occupancy,
+    pub polls: Vec<Poll>,
+    /// With nothing of this program left in the server.
+    pub after: Option<Occupancy>,
+}
+
+/// What is borne before a sample counts as shared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ForeignBounds {
+    /// Looks that show more requests than this program's own. One may be the server's
+    /// bookkeeping, caught between two requests.
+    pub polls_in_excess: usize,
+    /// Tokens that the server counted beyond this program's own: the larger of this and a
+    /// share of its own. Servers and usage differ by a token or two a request (the token
+    /// that ends an answer, one that was decoded past the asked length), and of the
+    /// default 200 a hundredth is two.
+    pub spare_tokens: u64,
+    pub spare_tokens_ratio: f64,
+}
+
+impl Default for ForeignBounds {
+    fn default() -> Self {
+        Self { polls_in_excess: 2, spare_tokens: SPARE_TOKENS, spare_tokens_ratio: 0.01 }
+    }
+}
+
+/// Whether others use the server now, or used it since `before`.
+///
+/// For a moment in which nothing of this program is in flight; `before` is an earlier look
+/// of such a moment, with nothing sent in between and some tenths of a second ago at least.
+/// Without one, only requests count.
+pub fn is_used_by_others(before: Option<&Occupancy>, now: &Occupancy) -> bool {
+    let is_busy = now.requests.is_some_and(|requests| requests > 0);
+    let Some(before) = before else { return is_busy };
+    is_busy && !is_stale(before, now)
+        || growth(before, now).is_some_and(|tokens| tokens > SPARE_TOKENS)
+        || is_used(before, now, None)
+}
+
+/// Whether others used the server while a sample ran: more requests than our own in enough
+/// looks, more tokens than our own, or another model in use.
+///
+/// `model` is the sample's.
+pub fn is_shared(watched: &Watched, records: &[RequestRecord], model: &str, bounds: &ForeignBounds) -> bool {
+    let looks = || once(&watched.before).chain(watched.polls.iter().map(|poll| &poll.occupancy)).chain(&watched.after);
+    let own = watched.polls.iter().map(|poll| poll.own).chain(once(0));
+    let in_excess = looks()
+        .zip(looks().skip(1))
+        .zip(own)
+        .filter(|&((last, now), own)| now.requests.is_some_and(|requests| requests > own) && !is_stale(last, now));
+    in_excess.count() >= bounds.polls_in_excess
+        || watched.after.as_ref().is_some_and(|after| has_foreign_tokens(&watched.before, after, records, bounds))
+        || looks().zip(looks().skip(1)).any(|(last, now)| is_used(last, now, Some(model)))
+}
+
+/// Whether the number of requests is an old one. vLLM refreshes it with each step alone, so
+/// that it stands still, maybe for hours, once all requests were given up. Where tokens are
+/// counted as they come, requests that bring none from one look to the next are such a
+/// leftover; or a prompt so long that the looks during the sample will show it.
+fn is_stale(last: &Occupancy, now: &Occupancy) -> bool {
+    now.output_tokens.is_some_and(|counter| counter.is_live)
+        && (last.requests, last.output_tokens) == (now.requests, now.output_tokens)
+}
+
+/// By how many tokens the server's count has grown at least. A count that fell is that of
+/// another process and says nothing.
+fn growth(before: &Occupancy, now: &Occupancy) -> Option<u64> {
+    let (before, now) = (before.output_tokens?, now.output_tokens?);
+    let grown = now.total.checked_sub(before.total)?;
+    Some(grown.saturating_sub(before.uncertainty).saturating_sub(now.uncertainty))
+}
+
+fn has_foreign_tokens(
+    before: &Occupancy,
+    after: &Occupancy,
+    records: &[RequestRecord],
+    bounds: &ForeignBounds,
+) -> bool {
+    let own: u64 = records.iter().map(tokens_at_most).sum();
+    let Some(foreign) = growth(before, after).map(|tokens| tokens.saturating_sub(own)) else { return false };
+    foreign > bounds.spare_tokens && foreign as f64 > bounds.spare_tokens_ratio * own as f64
+}
+
+/// The most output tokens that a request can have cost the server: of one that was given up,
+/// or whose tokens nobody counted, all that it asked for.
+fn tokens_at_most(record: &RequestRecord) -> u64 {
+    match &record.failure {
+        Some(failure) if failure.kind == FailureKind::NotStarted || failure.kind.is_out_of_reach() => 0,
+        None if record.tokens.source != TokenSource::Chunks => record.tokens.output,
+        _ => record.tokens.output.max(record.asked_tokens.into()),
+    }
+}
+
+/// Whether a use of a model that is not `own` ended, or one was loaded. A model that is gone
+/// was unloaded: no use.
+fn is_used(before: &Occupancy, now: &Occupancy, own: Option<&str>) -> bool {
+    // A name without a tag means the latest.
+    let untagged = |name: &str| name.strip_suffix(":latest").unwrap_or(name).to_owned();
+    now.uses
+        .iter()
+        .filter(|(model, _)| own.map(untagged) != Some(untagged(model)))
+        .any(|(model, word)| before.uses.get(model) != Some(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::measure::tests::stream;
+    use crate::domain::{RequestFailure, TokenCounter};
+
+    /// So many requests, and tokens that are counted when a request ends.
+    fn look(requests: u32, total: u64) -> Occupancy {
+        let counter = TokenCounter { total, uncertainty: 0, is_live: false };
+        Occupancy { requests: Some(requests), output_tokens: Some(counter), ..Occupancy::default() }
+    }
+
+    /// As [`look`], with tokens that are counted as they come.
+    fn live(requests: u32, total: u64) -> Occupancy {
+        let counter = TokenCounter { total, uncertainty: 0, is_live: true };
+        Occupancy { output_tokens: Some(counter), ..look(requests, total) }
+    }
+
+    /// A total of six digits.
+    fn rounded(requests: u32, total: u64) -> Occupancy {
+        let counter = TokenCounter { total, uncertainty: 5, is_live: false };
+        Occupancy { output_tokens: Some(counter), ..look(requests, total) }
+    }
+
+    fn requests(requests: u32) -> Occupancy {
+        Occupancy { requests: Some(requests), ..Occupancy::default() }
+    }
+
+    fn uses(words: &[(&str, &str)]) -> Occupancy {
+        let uses = words.iter().map(|&(model, word)| (model.to_owned(), word.to_owned())).collect();
+        Occupancy { uses, ..Occupancy::default() }
+    }
+
+    #[test]
+    fn a_moment_without_own_requests_shows_those_of_others() {
+        let silent = Occupancy::default;
+        let cases = [
+            ("an idle server", None, look(0, 500), false),
+            ("a busy one", None, look(1, 500), true),
+            ("a silent one", None, silent(), false),
+            ("still silent", Some(silent()), silent(), false),
+            ("still idle", Some(look(0, 500)), look(0, 500), false),
+            ("others came", Some(look(0, 500)), look(1, 500), true),
+            ("others are still there", Some(look(1, 500)), look(1, 500), true),
+            ("others left", Some(requests(1)), requests(0), false),
+            ("others came and went", Some(look(0, 500)), look(0, 700), true),
+            ("a health check came and went", Some(look(0, 500)), look(0, 502), false),
+            ("it began anew", Some(look(0, 500)), look(0, 0), false),
+            ("a look that failed to tell tokens", Some(look(0, 500)), requests(0), false),
+            ("the last digits are unknown", Some(rounded(0, 1_234_560)), rounded(0, 1_234_570), false),
+            ("more than the last digits", Some(rounded(0, 1_234_560)), rounded(0, 1_234_580), true),
+            ("streams that bring tokens", Some(live(2, 500)), live(2, 501), true),
+            ("a number that nobody refreshed", Some(live(2, 500)), live(2, 500), false),
+            ("a request more, and no token yet", Some(live(2, 500)), live(3, 500), true),
+            ("no use of a model", Some(uses(&[("a", "1")])), uses(&[("a", "1")]), false),
+            ("a use of the same model", Some(uses(&[("a", "1")])), uses(&[("a", "2")]), true),
+            ("another model was loaded", Some(uses(&[("a", "1")])), uses(&[("a", "1"), ("b", "1")]), true),
+            ("a model was unloaded", Some(uses(&[("a", "1"), ("b", "1")])), uses(&[("a", "1")]), false),
+        ];
+        for (name, before, now, expected) in cases {
+            assert_eq!(is_used_by_others(before.as_ref(), &now), expected, "{name}");
+        }
+    }
+
+    /// Four requests of 200 tokens; in flight together, unless the polls say otherwise.
+    fn check(name: &str, before: Occupancy, polls: &[(u32, Occupancy)], after: Occupancy, expected: bool) {
+        let records = vec![stream(0, &[1; 200], 2_000); 4];
+        assert_eq!(judged(before, polls, Some(after), &records), expected, "{name}");
+    }
+
+    fn judged(
+        before: Occupancy,
+        polls: &[(u32, Occupancy)],
+        after: Option<Occupancy>,
+        records: &[RequestRecord],
+    ) -> bool {
+        let polls = polls.iter().map(|(own, occupancy)| Poll { occupancy: occupancy.clone(), own: *own }).collect();
+        is_shared(&Watched { before, polls, after }, records, "mine", &ForeignBounds::default())
+    }
+
+    #[test]
+    fn more_requests_than_our_own_are_those_of_others() {
+        let all_own = [(4, look(4, 0)), (4, look(4, 0)), (2, look(2, 400))];
+        check("alone", look(0, 0), &all_own, look(0, 800), false);
+        check("one guest", look(0, 0), &[(4, look(5, 0)), (4, look(5, 0)), (2, look(2, 400))], look(0, 800), true);
+        check("seen once", look(0, 0), &[(4, look(4, 0)), (4, look(5, 0)), (2, look(2, 400))], look(0, 800), false);
+        check(
+            "seen now and then",
+            look(0, 0),
+            &[(4, look(5, 0)), (4, look(4, 0)), (2, look(3, 0))],
+            look(0, 800),
+            true,
+        );
+        check("queued in our server", look(0, 0), &[(8, look(8, 0)), (8, look(8, 0))], look(0, 800), false);
+        check("a request that is not there yet", look(0, 0), &[(4, look(1, 0)), (4, look(3, 0))], look(0, 800), false);
+        check("one stays after us", look(0, 0), &[(4, look(4, 0)), (2, look(3, 400))], look(1, 800), true);
+        check("we linger at the end", look(0, 0), &[(4, look(4, 0)), (2, look(2, 400))], look(1, 800), false);
+        check("a silent server", uses(&[]), &[(4, uses(&[])), (4, uses(&[]))], uses(&[]), false);
+    }
+
+    #[test]
+    fn a_number_that_nobody_refreshed_is_no_request() {
+        // Nine requests were given up before; the first step of ours refreshes the number.
+        let leftover = [(1, live(9, 100)), (1, live(9, 100)), (1, live(1, 101)), (1, live(1, 900))];
+        check("a leftover", live(9, 100), &leftover, live(0, 900), false);
+        let guests = [(1, live(9, 110)), (1, live(9, 120)), (1, live(1, 130)), (1, live(1, 900))];
+        check("guests", live(9, 100), &guests, live(0, 900), true);
+    }
+
+    #[test]
+    fn more_tokens_than_our_own_are_those_of_others() {
+        check("all counted", look(0, 1_000), &[], look(0, 1_800), false);
+        check("a token more a request", look(0, 1_000), &[], look(0, 1_804), false);
+        check("eight more", look(0, 1_000), &[], look(0, 1_808), false);
+        check("a short guest", look(0, 1_000), &[], look(0, 1_809), true);
+        check("not all counted yet", look(0, 1_000), &[], look(0, 1_600), false);
+        check("it began anew", look(0, 1_000), &[], look(0, 200), false);
+        check("six digits", rounded(0, 1_234_560), &[], rounded(0, 1_235_370), false);
+        check("a guest beyond six digits", rounded(0, 1_234_560), &[], rounded(0, 1_235_390), true);
+        let records = vec![stream(0, &[1; 200], 2_000); 40];
+        assert!(!judged(look(0, 0), &[], Some(look(0, 8_080)), &records), "a hundredth of many");
+        assert!(judged(look(0, 0), &[], Some(look(0, 8_081)), &records), "more than a hundredth of many");
+        assert!(!judged(look(0, 0), &[], None, &records), "no look afterwards");
+    }
+
+    #[test]
+    fn what_was_given_up_may_have_cost_all_that_it_asked_for() {
+        let failed = |kind| {
+            let mut records = vec![stream(0, &[1; 200], 2_000); 4];
+            records[0].failure = Some(RequestFailure::new(kind, ""));
+            records[0].tokens.output = 40;
+            records
+        };
+        let given_up = failed(FailureKind::TimeoutBetweenTokens);
+        assert!(!judged(look(0, 0), &[], Some(look(0, 800)), &given_up));
+        assert!(judged(look(0, 0), &[], Some(look(0, 809)), &given_up));
+        assert!(judged(look(0, 0), &[], Some(look(0, 609)), &failed(FailureKind::NotStarted)));
+        assert!(!judged(look(0, 0), &[], Some(look(0, 608)), &failed(FailureKind::Connect)));
+
+        let mut counted_by_chunks = vec![stream(0, &[1; 100], 2_000)];
+        counted_by_chunks[0].tokens.source = TokenSource::Chunks;
+        counted_by_chunks[0].asked_tokens = 200;
+        assert!(!judged(look(0, 0), &[], Some(look(0, 200)), &counted_by_chunks));
+    }
+
+    #[test]
+    fn another_model_in_use_is_others() {
+        let words = |mine: &str, other: &str| uses(&[("mine:latest", mine), ("other", other)]);
+        check("our own", words("1", "1"), &[(4, words("1", "1"))], words("2", "1"), false);
+        check("another", words("1", "1"), &[(4, words("1", "1"))], words("2", "2"), true);
+        check("our own is loaded", uses(&[]), &[], uses(&[("mine:latest", "1")]), false);
+        check("another is loaded", words("1", "1"), &[], uses(&[("mine:latest", "2"), ("third", "1")]), true);
+        check("another came and went", uses(&[]), &[(4, uses(&[("other", "1")]))], uses(&[]), true);
+        check("another leaves", words("1", "1"), &[], uses(&[("mine:latest", "2")]), false);
+    }
 }

@@ -9,11 +9,12 @@ use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderVa
 use tokio::time::timeout;
 
 use super::identify::Identified;
+use super::occupancy::ShutDoors;
 use crate::domain::plan::{Api, Connection, Secret};
 use crate::domain::{FailureKind, RequestFailure};
 
-/// The answer to an identity probe is read up to this many bytes.
-const PROBE_LIMIT: usize = 1 << 20;
+/// The answer to a probe is read up to this many bytes.
+pub(super) const PROBE_LIMIT: usize = 1 << 20;
 /// A probe is given up after this long: it must not hold up the soak.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections are closed before servers close theirs: llama.cpp does after 5 s.
@@ -42,6 +43,7 @@ pub struct Client {
     key: Arc<ArcSwapOption<HeaderValue>>,
     /// Values that must not come back in what is told of an error.
     secrets: Arc<ArcSwap<Vec<Secret>>>,
+    pub(super) shut_doors: Arc<ShutDoors>,
 }
 
 impl Client {
@@ -77,6 +79,7 @@ impl Client {
             api: connection.api,
             key: Arc::default(),
             secrets: Arc::new(ArcSwap::from_pointee(secrets)),
+            shut_doors: Arc::default(),
         };
         client.set_key(connection.api_key.as_ref())?;
         Ok(client)
@@ -114,7 +117,7 @@ impl Client {
             .body(body)
     }
 
-    /// Asks one identity endpoint. Any answer is one, whatever its status.
+    /// Asks one page of the server. Any answer is one, whatever its status.
     pub(super) async fn probe(&self, path: &str) -> Result<Probed, RequestFailure> {
         let ask = async {
             // A connection of its own: some servers close theirs after an answer without a word,
@@ -125,8 +128,8 @@ impl Client {
             let status = response.status();
             let server = response.headers().get(reqwest::header::SERVER).and_then(|value| value.to_str().ok());
             let server = server.unwrap_or_default().to_owned();
-            let body = read_bounded(response, PROBE_LIMIT).await;
-            Ok(Probed { status: status.as_u16(), server, body })
+            let (body, is_whole) = read_bounded(response, PROBE_LIMIT).await;
+            Ok(Probed { status: status.as_u16(), server, body, is_whole })
         };
         let late = |_| RequestFailure::new(FailureKind::TimeoutTotal, format!("no answer to {path} in 2 s"));
         timeout(PROBE_TIMEOUT, ask).await.map_err(late)?
@@ -134,6 +137,7 @@ impl Client {
 
     /// Finds out what kind of server answers, and what it tells of itself.
     pub async fn identify(&self, model: Option<&str>) -> Result<Identified, RequestFailure> {
+        self.shut_doors.forget();
         super::identify::identify(self, model).await.map_err(|failure| self.redacted(failure))
     }
 
@@ -152,12 +156,14 @@ impl Probed {
     }
 }
 
-/// The answer to an identity probe.
+/// The answer to a probe.
 pub(super) struct Probed {
     pub(super) status: u16,
     /// The `Server` header.
     pub(super) server: String,
     pub(super) body: Vec<u8>,
+    /// Whether the body neither broke off nor was too long.
+    pub(super) is_whole: bool,
 }
 
 fn bearer(key: &Secret) -> Result<HeaderValue, ClientError> {
@@ -178,17 +184,23 @@ fn headers(connection: &Connection) -> Result<HeaderMap, ClientError> {
     Ok(headers)
 }
 
-/// Reads at most `limit` bytes of a body; what breaks off is what was read.
-pub(super) async fn read_bounded(mut response: reqwest::Response, limit: usize) -> Vec<u8> {
+/// Reads at most `limit` bytes of a body, and says whether that is all; what breaks off is
+/// what was read.
+pub(super) async fn read_bounded(mut response: reqwest::Response, limit: usize) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
-    while let Ok(Some(bytes)) = response.chunk().await {
-        let room = limit - body.len();
-        body.extend(bytes.iter().take(room));
-        if bytes.len() >= room {
-            break;
+    loop {
+        match response.chunk().await {
+            Ok(Some(bytes)) => {
+                let room = limit - body.len();
+                body.extend(bytes.iter().take(room));
+                if bytes.len() >= room {
+                    return (body, false);
+                }
+            }
+            Ok(None) => return (body, true),
+            Err(_) => return (body, false),
         }
     }
-    body
 }
 
 /// Names a transport error.

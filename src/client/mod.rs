@@ -1,15 +1,18 @@
 //! Speaking to model servers: their wire formats, and one request from send to end of stream.
 //!
 //! Decoding is apart from I/O: [`framing`] cuts bytes into payloads, [`decode`] reads one
-//! payload, [`answer`] adds them up; [`stream`] moves the bytes and stamps them. Nothing
-//! here retries a measured request, follows a redirect, or trusts what a server sends.
+//! payload, [`answer`] adds them up; [`stream`] moves the bytes and stamps them.
+//! [`identify`] asks who the server is, [`occupancy`] what it works on. Nothing here retries
+//! a measured request, follows a redirect, or trusts what a server sends.
 
 pub mod answer;
 pub mod body;
 pub mod decode;
+mod exposition;
 pub mod framing;
 pub mod http;
 pub mod identify;
+pub mod occupancy;
 pub mod stream;
 pub mod timeline;
 

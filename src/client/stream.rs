@@ -64,6 +64,10 @@ impl Caller {
         Self { client, api: identified.api, model: identified.identity.model.clone(), plan, kind, additions }
     }
 
+    pub fn kind(&self) -> ServerKind {
+        self.kind
+    }
+
     /// Whether what was settled with one server holds for the one that is seen now.
     pub fn fits(&self, seen: &Identified) -> bool {
         self.api == seen.api && self.kind == seen.identity.kind && self.model == seen.identity.model
@@ -249,7 +253,7 @@ async fn refused(response: reqwest::Response) -> RequestFailure {
         500..=599 => FailureKind::Http5xx,
         _ => FailureKind::Protocol,
     };
-    let body = timeout(ERROR_BODY_PATIENCE, read_bounded(response, ERROR_BODY_LIMIT)).await.unwrap_or_default();
+    let (body, _) = timeout(ERROR_BODY_PATIENCE, read_bounded(response, ERROR_BODY_LIMIT)).await.unwrap_or_default();
     RequestFailure::new(kind, format!("{}: {}", status.as_u16(), decode::error_words(&body)))
 }
 

@@ -7,9 +7,19 @@ use std::collections::BTreeMap;
 pub struct Occupancy {
     /// Requests that it works on or that wait in it, this program's own included.
     pub requests: Option<u32>,
-    /// Output tokens of all requests since it started; some servers count them when a
-    /// request ends, others as they come.
-    pub output_tokens: Option<u64>,
-    /// A word for each loaded model that changes whenever the model is used.
+    /// Output tokens of all requests since it started.
+    pub output_tokens: Option<TokenCounter>,
+    /// For each loaded model a word that changes whenever a use of the model ends.
     pub uses: BTreeMap<String, String>,
+}
+
+/// A count of tokens that only grows while the server lives, and how well it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenCounter {
+    pub total: u64,
+    /// The true total is at most so many tokens away; 0 where it is told exactly.
+    pub uncertainty: u64,
+    /// Whether each token is counted as it comes. Elsewhere a request's tokens are counted
+    /// when it ends.
+    pub is_live: bool,
 }

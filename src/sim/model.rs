@@ -53,6 +53,8 @@ pub struct Counters {
     pub finished_by_length_total: u64,
     pub requests_processing: u32,
     pub requests_deferred: u32,
+    /// When the last request left the server idle.
+    pub fell_idle: Option<Duration>,
 }
 
 impl Counters {
@@ -180,6 +182,7 @@ impl<T> Engine<T> {
 
     /// Lets go of the requests of which `gone` is true: their slots are free for the next step.
     pub(super) fn drop_where(&mut self, mut gone: impl FnMut(&T) -> bool) {
+        let before = self.active.len() + self.waiting.len();
         self.waiting.retain(|waiting| !gone(&waiting.tag));
         let counters = &mut self.counters;
         self.active.retain(|stream| {
@@ -189,6 +192,14 @@ impl<T> Engine<T> {
             }
             !goes
         });
+        self.note_idleness(before);
+    }
+
+    /// To be called when requests may have left those that there were.
+    fn note_idleness(&mut self, requests_before: usize) {
+        if requests_before > 0 && self.active.is_empty() && self.waiting.is_empty() {
+            self.counters.fell_idle = Some(self.now());
+        }
     }
 
     /// Begins a step with all requests that have arrived and have a slot; says when it ends.
@@ -247,6 +258,7 @@ impl<T> Engine<T> {
                 }
             }
         });
+        self.note_idleness(busy);
         self.active.len() < busy
     }
 

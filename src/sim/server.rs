@@ -116,6 +116,21 @@ pub struct Status {
     pub counters: Counters,
     /// For each slot the tokens that its stream has decoded; `None` for a free one.
     pub slots: Vec<Option<u32>>,
+    /// Requests that the engine has taken in so far; the rest arrived during its step.
+    taken_in: u64,
+}
+
+impl Status {
+    /// Requests that are worked on or that wait.
+    pub fn requests(&self) -> u32 {
+        self.counters.requests_processing.saturating_add(self.counters.requests_deferred)
+    }
+
+    /// Output tokens, those of the running answers included.
+    pub fn decoded_tokens(&self) -> u64 {
+        let running: u64 = self.slots.iter().flatten().copied().map(u64::from).sum();
+        self.counters.tokens_predicted_total + running
+    }
 }
 
 /// The simulated server. Clones are the same server; it ends with its last handle, after
@@ -131,6 +146,8 @@ struct Shared {
     options: SimOptions,
     clock: Clock,
     arrivals: AtomicU64,
+    /// Those of the arrivals that were sent to the engine.
+    submitted: AtomicU64,
     /// The bits of a float.
     slowdown: AtomicU64,
     away: AtomicBool,
@@ -164,6 +181,7 @@ impl SimServer {
         let shared = Arc::new(Shared {
             clock: Clock { origin: Instant::now(), speed: options.speed },
             arrivals: AtomicU64::new(0),
+            submitted: AtomicU64::new(0),
             slowdown: AtomicU64::new(1.0_f64.to_bits()),
             away: AtomicBool::new(false),
             went_away: Notify::new(),
@@ -171,7 +189,8 @@ impl SimServer {
             status: Mutex::new(Status { slots: vec![None; options.slots as usize], ..Status::default() }),
             options,
         });
-        tokio::spawn(Driver { shared: shared.clone(), engine, stalled: Vec::new() }.run(submissions));
+        let driver = Driver { shared: shared.clone(), engine, taken_in: 0, stalled: Vec::new() };
+        tokio::spawn(driver.run(submissions));
         Self { shared, inbox }
     }
 
@@ -204,13 +223,18 @@ impl SimServer {
         let tag = Tag { events, text: lot.text };
         let prefix = if spec.cache_prompt { blocks(&spec.cache_salt, &spec.prompt) } else { Vec::new() };
         let job = Job { prompt_tokens, prefix, lot, cut };
+        // Counted first: the engine must not be seen to have taken in more than there are.
+        self.shared.submitted.fetch_add(1, Ordering::Relaxed);
         self.inbox.send(Submission { arrived, job, tag }).map_err(|_| Refusal::Away)?;
         Ok(Answer { number, prompt_tokens, events: receiver })
     }
 
-    /// What the server does now; seconds are those of the clock.
+    /// What the server does now; seconds are those of the clock. A request waits from its
+    /// arrival on, though the engine looks at it only when the running step ends.
     pub fn status(&self) -> Status {
         let mut status = locked(&self.shared.status).clone();
+        let arrived = self.shared.submitted.load(Ordering::Relaxed).saturating_sub(status.taken_in);
+        status.counters.requests_deferred += u32::try_from(arrived).unwrap_or(0);
         status.counters.prompt_seconds_total /= self.shared.options.speed;
         status.counters.tokens_predicted_seconds_total /= self.shared.options.speed;
         status
@@ -280,6 +304,7 @@ impl Clock {
 struct Driver {
     shared: Arc<Shared>,
     engine: Engine<Tag>,
+    taken_in: u64,
     /// Answers that fell silent, until their clients give up.
     stalled: Vec<mpsc::UnboundedSender<SimEvent>>,
 }
@@ -323,6 +348,7 @@ impl Driver {
 
     fn take_in(&mut self, submission: Submission) {
         let Submission { arrived, job, tag } = submission;
+        self.taken_in += 1;
         let clock = self.shared.clock;
         let mut at = clock.model_time(arrived);
         let step_start = self.engine.now();
@@ -371,6 +397,7 @@ impl Driver {
 
     fn publish(&self) {
         let mut status = locked(&self.shared.status);
+        status.taken_in = self.taken_in;
         status.counters = self.engine.counters();
         status.slots.fill(None);
         for (slot, decoded) in self.engine.busy_slots() {

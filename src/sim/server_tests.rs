@@ -213,3 +213,40 @@ async fn a_prompt_beyond_the_context_is_refused() {
     let last = finish(server.generate(&open).expect("taken")).await.expect("whole");
     assert_eq!((last.tally.output_tokens, last.finish), (48, Some(Finish::Length)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_status_shows_requests_from_their_arrival_to_their_end() {
+    let server = start(2);
+    let ask = |tokens| server.generate(&GenerateSpec::new("a prompt", tokens)).expect("taken");
+    let shown = || {
+        let Counters { requests_processing, requests_deferred, .. } = server.status().counters;
+        (requests_processing, requests_deferred)
+    };
+    assert_eq!((shown(), server.status().requests()), ((0, 0), 0));
+    let answers = [ask(2), ask(3), ask(2)];
+    assert_eq!((shown(), server.status().requests()), ((0, 3), 3));
+    // The steps of two streams take 4 ms. One that comes within a step is seen at once.
+    sleep_until(Instant::now() + Duration::from_millis(2)).await;
+    assert_eq!(shown(), (2, 1));
+    let late = ask(1);
+    assert_eq!((shown(), server.status().requests()), ((2, 2), 4));
+
+    sleep_until(Instant::now() + Duration::from_millis(4)).await;
+    assert_eq!((server.status().counters.tokens_predicted_total, server.status().decoded_tokens()), (0, 2));
+    assert_eq!(server.status().counters.fell_idle, None);
+    for answer in answers.into_iter().chain([late]) {
+        finish(answer).await.expect("a whole answer");
+    }
+    assert_eq!(shown(), (0, 0));
+    assert_eq!((server.status().counters.tokens_predicted_total, server.status().decoded_tokens()), (8, 8));
+    let fell_idle = server.status().counters.fell_idle;
+    assert!(fell_idle.is_some());
+
+    // One that is given up is a use as well.
+    let answer = ask(100);
+    sleep_until(Instant::now() + Duration::from_millis(50)).await;
+    drop(answer);
+    sleep_until(Instant::now() + Duration::from_millis(50)).await;
+    assert_eq!(shown(), (0, 0));
+    assert!(server.status().counters.fell_idle > fell_idle);
+}

@@ -8,14 +8,16 @@ use arc_swap::ArcSwapOption;
 
 use crate::client::{Caller, Client, Dropped, Identified, Timeline, Timeouts};
 use crate::domain::plan::RequestPlan;
-use crate::domain::{FailureKind, GenerateRequest, Occupancy, RequestFailure, RequestRecord, ServerTimings, TokenCounts};
+use crate::domain::{
+    FailureKind, GenerateRequest, Occupancy, RequestFailure, RequestRecord, ServerTimings, TokenCounts,
+};
 
 /// A server that can be measured.
 pub trait Backend: Send + Sync + 'static {
     /// Asks the server who it is.
     fn identify(&self) -> impl Future<Output = Result<Identified, RequestFailure>> + Send;
 
-    /// Looks at what the server works on; `None`: it does not tell.
+    /// Looks at what the server works on; `None` where it does not tell.
     fn occupancy(&self) -> impl Future<Output = Result<Option<Occupancy>, RequestFailure>> + Send;
 
     /// Sends a first request and settles which fields the server takes. All attempts count
@@ -65,7 +67,11 @@ impl Backend for HttpBackend {
     }
 
     async fn occupancy(&self) -> Result<Option<Occupancy>, RequestFailure> {
-        Ok(None)
+        let kind = self.caller.load().as_ref().map(|caller| caller.kind());
+        match kind {
+            Some(kind) => self.client.occupancy(kind).await,
+            None => Ok(None),
+        }
     }
 
     async fn negotiate(

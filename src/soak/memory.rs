@@ -12,8 +12,8 @@ use super::backend::{Backend, not_started};
 use crate::client::{Dropped, Identified, Timeline, Timeouts};
 use crate::domain::plan::{Api, RequestPlan};
 use crate::domain::{
-    Chunk, FailureKind, GenerateRequest, Occupancy, RequestFailure, RequestRecord, ServerIdentity, ServerKind, ServerTimings,
-    TokenCounts, TokenSource,
+    Chunk, FailureKind, GenerateRequest, Occupancy, RequestFailure, RequestRecord, ServerIdentity, ServerKind,
+    ServerTimings, TokenCounter, TokenCounts, TokenSource,
 };
 use crate::sim::server::{Refusal, SimEvent};
 use crate::sim::{GenerateSpec, SimServer};
@@ -60,9 +60,13 @@ impl Backend for MemoryBackend {
     }
 
     async fn occupancy(&self) -> Result<Option<Occupancy>, RequestFailure> {
+        if self.server.is_away() {
+            return Err(Self::refusal(&Refusal::Away));
+        }
         let status = self.server.status();
-        let busy = status.slots.iter().filter(|slot| slot.is_some()).count();
-        Ok(Some(Occupancy { requests: u32::try_from(busy).ok(), ..Occupancy::default() }))
+        let total = status.counters.tokens_predicted_total;
+        let counter = TokenCounter { total, uncertainty: 0, is_live: false };
+        Ok(Some(Occupancy { requests: Some(status.requests()), output_tokens: Some(counter), ..Occupancy::default() }))
     }
 
     async fn negotiate(
@@ -123,5 +127,40 @@ impl Backend for MemoryBackend {
         }
         record.ended = timeline.now();
         record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::foreign::is_used_by_others;
+    use crate::sim::{Profile, SimOptions};
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_of_others_are_shown_beside_our_own() {
+        let server = SimServer::start(SimOptions::exact(Profile::tiny(), 2));
+        let backend = MemoryBackend::new(server.clone(), Arc::default());
+        let look = async || backend.occupancy().await.expect("an answer").expect("told");
+        let idle = look().await;
+        assert_eq!(idle.requests, Some(0));
+
+        let mut foreign = server.generate(&GenerateSpec::new("theirs", 40)).expect("taken");
+        let request = GenerateRequest { prompt: "ours".to_owned(), output_tokens: 10, seed: 1 };
+        let minute = Duration::from_secs(60);
+        let timeouts = Timeouts { first_token: minute, between_tokens: minute, total: minute };
+        let timeline = Timeline::start();
+        let (record, shared) = tokio::join!(backend.generate(&request, &timeline, Duration::ZERO, timeouts), look());
+        assert!(record.succeeded());
+        assert_eq!(shared.requests, Some(2));
+        assert!(is_used_by_others(Some(&idle), &look().await));
+
+        while foreign.next().await.is_some() {}
+        let quiet = look().await;
+        assert_eq!((quiet.requests, quiet.output_tokens.map(|counter| counter.total)), (Some(0), Some(50)));
+        assert!(is_used_by_others(Some(&idle), &quiet));
+        assert!(!is_used_by_others(Some(&quiet), &look().await));
+
+        server.set_away(true);
+        assert_eq!(backend.occupancy().await.expect_err("away").kind, FailureKind::Connect);
     }
 }

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,6 +21,8 @@ use super::{Desk, SimApi, error, refused};
 
 /// No wall clock here: a client must not need the stamp.
 const CREATED_AT: &str = "2026-01-01T00:00:00Z";
+/// When the model is unloaded if it is never used; each use puts it off.
+const EXPIRES_AT: Timestamp = Timestamp::constant(4_922_899_200, 0);
 /// Bytes of the model's file; a figure to show, nothing follows from it.
 const MODEL_BYTES: u64 = 4_000_000_000;
 
@@ -81,9 +84,12 @@ async fn tags(State(desk): State<Desk>) -> Response {
 
 async fn loaded(State(desk): State<Desk>) -> Response {
     let card = desk.server.card();
+    // The real one sets it whenever the model falls idle, and not before.
+    let fell_idle = desk.server.status().counters.fell_idle.unwrap_or_default();
+    let expires_at = EXPIRES_AT.checked_add(fell_idle).unwrap_or(EXPIRES_AT);
     super::json(&json!({ "models": [{
         "name": card.name, "model": card.name, "size": MODEL_BYTES, "size_vram": MODEL_BYTES,
-        "digest": card.digest, "context_length": card.context_per_slot, "expires_at": "2126-01-01T00:00:00Z",
+        "digest": card.digest, "context_length": card.context_per_slot, "expires_at": expires_at.to_string(),
         "details": details(&card),
     }]}))
 }

@@ -1,6 +1,6 @@
 //! The pages beside the answers: identity, health, slots, counters.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use axum::Router;
 use axum::extract::State;
@@ -98,9 +98,21 @@ async fn openai_models(State(desk): State<Desk>) -> Response {
 }
 
 /// One family of Prometheus' text format.
-fn family(out: &mut String, name: &str, labels: &str, kind: &str, help: &str, value: f64) {
+fn family(out: &mut String, name: &str, labels: &str, kind: &str, help: &str, value: impl Display) {
     // Writing to a string cannot fail.
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{labels} {value}");
+}
+
+/// A number as C++ streams print it, and so llama.cpp: six digits, and an exponent from a
+/// million on.
+pub(super) fn six_digits(value: f64) -> String {
+    let scientific = format!("{value:.5e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
+    match exponent.parse::<i32>().unwrap_or_default() {
+        exponent @ 6.. => format!("{}e+{exponent:02}", digits.trim_end_matches('0').trim_end_matches('.')),
+        // What is left is told to six digits by the shortest form of the rounded value.
+        _ => scientific.parse::<f64>().unwrap_or(value).to_string(),
+    }
 }
 
 async fn llama_cpp_metrics(State(desk): State<Desk>) -> Response {
@@ -126,16 +138,17 @@ async fn llama_cpp_metrics(State(desk): State<Desk>) -> Response {
         ("requests_processing", "gauge", "Number of requests processing.", f64::from(c.requests_processing)),
         ("requests_deferred", "gauge", "Number of requests deferred.", f64::from(c.requests_deferred)),
     ] {
-        family(&mut out, &format!("llamacpp:{name}"), "", kind, help, value);
+        family(&mut out, &format!("llamacpp:{name}"), "", kind, help, six_digits(value));
     }
     typed(PROMETHEUS_TEXT, out)
 }
 
 async fn vllm_metrics(State(desk): State<Desk>) -> Response {
-    let Status { counters: c, slots } = desk.server.status();
+    let status = desk.server.status();
+    let c = status.counters;
     let model = Value::from(desk.server.card().name);
     let labels = format!(r#"{{engine="0",model_name={model}}}"#);
-    let busy = f64::from(c.requests_processing) / slots.len().max(1) as f64;
+    let busy = f64::from(c.requests_processing) / status.slots.len().max(1) as f64;
     let mut out = String::new();
     for (name, kind, help, value) in [
         (
@@ -156,7 +169,8 @@ async fn vllm_metrics(State(desk): State<Desk>) -> Response {
             "generation_tokens_total",
             "counter",
             "Number of generation tokens processed.",
-            c.tokens_predicted_total as f64,
+            // Unlike llama.cpp it counts them as they come.
+            status.decoded_tokens() as f64,
         ),
     ] {
         family(&mut out, &format!("vllm:{name}"), &labels, kind, help, value);

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
 use super::super::profile::{Profile, SimOptions};
+use super::super::server::GenerateSpec;
 use super::*;
 
 /// 3 ms for the token of a single stream; one token a chunk.
@@ -262,6 +263,71 @@ async fn counters_tell_what_was_done() {
     let metrics = send(&server, SimApi::Vllm, "/metrics", None).await.text;
     assert!(metrics.contains(r#"vllm:num_requests_running{engine="0",model_name="tiny:1m"} 0"#));
     assert!(metrics.contains(r#"finished_reason="length",model_name="tiny:1m"} 1"#));
+}
+
+/// The samples of a metrics page that follow their names and labels as told.
+async fn samples(server: &SimServer, api: SimApi, heads: &[&str]) -> Vec<String> {
+    let page = send(server, api, "/metrics", None).await.text;
+    let sample = |head: &&str| page.lines().find_map(|line| line.strip_prefix(head).map(str::to_owned));
+    heads.iter().map(|head| sample(head).unwrap_or_else(|| panic!("{head} in\n{page}"))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_shown_while_they_work_and_wait() {
+    let server = SimServer::start(kind_options());
+    let answers: Vec<_> = (0..6).map(|_| server.generate(&GenerateSpec::new("p", 5)).expect("taken")).collect();
+    // Two steps of four streams, 6 ms each, and half of the third.
+    sleep(Duration::from_millis(15)).await;
+    let heads = ["requests_processing ", "requests_deferred ", "tokens_predicted_total "];
+    let heads = heads.map(|head| format!("llamacpp:{head}"));
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    assert_eq!(samples(&server, SimApi::LlamaCpp, &heads).await, ["4", "2", "0"]);
+    let slots = send(&server, SimApi::LlamaCpp, "/slots", None).await.json();
+    assert!((0..4).all(|slot| slots[slot]["is_processing"] == true && slots[slot]["next_token"][0]["n_decoded"] == 2));
+
+    let labels = r#"{engine="0",model_name="tiny:1m"} "#;
+    let heads = ["num_requests_running", "num_requests_waiting", "generation_tokens_total"];
+    let heads = heads.map(|head| format!("vllm:{head}{labels}"));
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    assert_eq!(samples(&server, SimApi::Vllm, &heads).await, ["4", "2", "8"]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(samples(&server, SimApi::Vllm, &heads).await, ["0", "0", "30"]);
+    drop(answers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_of_ollama_expires_later_after_each_use() {
+    let server = SimServer::start(kind_options());
+    let expires = async || {
+        let loaded = send(&server, SimApi::Ollama, "/api/ps", None).await.json();
+        loaded["models"][0]["expires_at"].as_str().expect("a time").to_owned()
+    };
+    assert_eq!(expires().await, "2126-01-01T00:00:00Z");
+    let answer = server.generate(&GenerateSpec::new("p", 5)).expect("taken");
+    // Not while it is in use.
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(expires().await, "2126-01-01T00:00:00Z");
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(expires().await, "2126-01-01T00:00:00.015Z");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(expires().await, "2126-01-01T00:00:00.015Z");
+    drop(answer);
+}
+
+#[test]
+fn llama_cpp_prints_six_digits() {
+    for (value, expected) in [
+        (0.0, "0"),
+        (648.0, "648"),
+        (0.6272351, "0.627235"),
+        (999_999.0, "999999"),
+        (1_000_000.0, "1e+06"),
+        (1_234_567.0, "1.23457e+06"),
+        (999_999.6, "1e+06"),
+        (12_345.678, "12345.7"),
+    ] {
+        assert_eq!(pages::six_digits(value), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
