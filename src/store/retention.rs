@@ -14,7 +14,6 @@ use rusqlite::{Connection, Transaction, params};
 use super::error::StoreError;
 use super::rows;
 use super::schema::{WAL_BYTES, number};
-use crate::domain::EpochId;
 
 /// Samples that a step deletes at most.
 pub(super) const SAMPLES_A_STEP: usize = 500;
@@ -22,17 +21,32 @@ pub(super) const SAMPLES_A_STEP: usize = 500;
 /// free pages go too.
 const PAGES_A_STEP: i64 = 1000;
 
-/// Epochs whose samples stay, whatever their age. Pinned baselines will be another `UNION`.
+/// The epochs that are no baseline, and whether each is its target's newest. Pinned baselines
+/// will be another `UNION` in `baseline`.
 ///
 /// The baseline of a target's newest epoch is the newest earlier one with the same load and
 /// a third complete cycle.
-const BASELINES: &str = "
-    SELECT (SELECT earlier.id FROM epoch AS earlier
-            WHERE earlier.target_id = newest.target_id AND earlier.id < newest.id AND earlier.load = newest.load
-              AND EXISTS (SELECT 1 FROM cycle WHERE cycle.epoch_id = earlier.id AND completed_at IS NOT NULL
-                          LIMIT 1 OFFSET 2)
-            ORDER BY earlier.id DESC LIMIT 1) AS id
-    FROM epoch AS newest WHERE newest.id IN (SELECT MAX(id) FROM epoch GROUP BY target_id)";
+pub(super) const PRUNABLE_EPOCHS: &str = "
+    WITH newest AS (SELECT target_id, MAX(id) AS id FROM epoch GROUP BY target_id),
+    baseline AS (
+        SELECT (SELECT earlier.id FROM epoch AS earlier
+                WHERE earlier.target_id = newest.target_id AND earlier.id < newest.id
+                  AND earlier.load = (SELECT load FROM epoch WHERE epoch.id = newest.id)
+                  AND EXISTS (SELECT 1 FROM cycle WHERE cycle.epoch_id = earlier.id AND completed_at IS NOT NULL
+                              LIMIT 1 OFFSET 2)
+                ORDER BY earlier.id DESC LIMIT 1) AS id
+        FROM newest
+    )
+    SELECT id, id IN (SELECT id FROM newest) FROM epoch
+    WHERE id NOT IN (SELECT id FROM baseline WHERE id IS NOT NULL) ORDER BY id";
+
+/// Samples of an epoch that may go, the oldest first. A time index finds them, whatever the
+/// order in which samples were written: an import writes late what was measured early.
+pub(super) const DOOMED: &str = "
+    SELECT id FROM sample WHERE epoch_id = ?1 AND completed_at < ?2
+      AND NOT (?3 AND id IN (SELECT newest_valid_sample FROM cell_aggregate
+                             WHERE epoch_id = ?1 AND newest_valid_sample IS NOT NULL))
+    ORDER BY completed_at LIMIT ?4";
 
 /// What a step of retention did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,36 +94,21 @@ pub(super) fn step(
 
 /// Samples that may go, the oldest of the oldest epoch first.
 fn doomed(transaction: &Transaction<'_>, before: Timestamp, most: usize) -> Result<Vec<i64>, StoreError> {
+    let mut epochs = transaction.prepare_cached(PRUNABLE_EPOCHS)?;
+    let mut epochs = epochs.query([])?;
     let mut doomed = Vec::new();
-    for (epoch, is_newest) in prunable_epochs(transaction)? {
-        let mut statement = transaction.prepare_cached(
-            "SELECT id FROM sample WHERE epoch_id = ?1 AND completed_at < ?2
-               AND NOT (?3 AND id IN (SELECT newest_valid_sample FROM cell_aggregate
-                                      WHERE epoch_id = ?1 AND newest_valid_sample IS NOT NULL))
-             ORDER BY completed_at LIMIT ?4",
-        )?;
+    while doomed.len() < most
+        && let Some(epoch) = epochs.next()?
+    {
+        let (epoch, is_newest): (i64, bool) = (epoch.get(0)?, epoch.get(1)?);
         let rest = i64::try_from(most - doomed.len()).unwrap_or(i64::MAX);
-        let found = statement.query_map(params![epoch.0, rows::time(before), is_newest, rest], |row| row.get(0))?;
-        for id in found {
-            doomed.push(id?);
-        }
-        if doomed.len() >= most {
-            break;
+        let mut samples = transaction.prepare_cached(DOOMED)?;
+        let mut samples = samples.query(params![epoch, rows::time(before), is_newest, rest])?;
+        while let Some(sample) = samples.next()? {
+            doomed.push(sample.get(0)?);
         }
     }
     Ok(doomed)
-}
-
-/// The epochs that are no baseline, and whether each is its target's newest.
-fn prunable_epochs(transaction: &Transaction<'_>) -> Result<Vec<(EpochId, bool)>, StoreError> {
-    let sql = format!(
-        "WITH baseline AS ({BASELINES})
-         SELECT id, id IN (SELECT MAX(id) FROM epoch GROUP BY target_id) FROM epoch
-         WHERE id NOT IN (SELECT id FROM baseline WHERE id IS NOT NULL) ORDER BY id"
-    );
-    let mut statement = transaction.prepare_cached(&sql)?;
-    let found = statement.query_map([], |row| Ok((EpochId(row.get(0)?), row.get(1)?)))?;
-    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// Moves pages from the file's end into free ones and cuts the end off.
