@@ -51,6 +51,8 @@ pub struct Connection {
     pub api: Api,
     /// Sent as a bearer token.
     pub api_key: Option<Secret>,
+    /// Where the key was read, if from a file: it may hold another one later.
+    pub api_key_file: Option<PathBuf>,
     /// Sent with every request; values may be secret.
     pub headers: Vec<(String, Secret)>,
     /// PEM certificates to trust beside the system's.

@@ -1,0 +1,56 @@
+//! What a target may send and get, and whether its grid can live with that.
+
+use crate::domain::Cell;
+use crate::domain::plan::{BudgetPlan, GridPlan, Prompts, RequestPlan};
+
+use super::super::kind::whole;
+use super::super::problem::Fault;
+use super::super::section::Section;
+use super::COUNT;
+
+/// What a sample of the largest cell costs, warm-ups included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bill {
+    cell: Cell,
+    requests: u64,
+    /// Without the prompts that are the user's own: their tokens are not known.
+    tokens: u64,
+}
+
+impl Bill {
+    /// `None` for a grid that is known only once the server is.
+    pub(super) fn of_largest_cell(grid: &GridPlan, request: &RequestPlan, warmup_requests: u32) -> Option<Self> {
+        let GridPlan::Fixed(grid) = grid else { return None };
+        let prompt_tokens = match request.prompts {
+            Prompts::BuiltIn { tokens } => tokens,
+            Prompts::Lines { .. } => 0,
+        };
+        let tokens_per_request = u64::from(prompt_tokens) + u64::from(request.output_tokens);
+        let bill = |cell: Cell| {
+            let requests = u64::from(cell.batch) + u64::from(cell.concurrency()) * u64::from(warmup_requests);
+            Self { cell, requests, tokens: requests * tokens_per_request }
+        };
+        grid.measured().into_iter().map(bill).max_by_key(|bill| bill.requests)
+    }
+}
+
+/// A budget that the largest cell never fits into would stop its target for good.
+pub(super) fn budget(s: &mut Section<'_>, largest: Option<Bill>) -> BudgetPlan {
+    let requests = largest.map(|bill| (bill.cell, bill.requests));
+    let tokens = largest.map(|bill| (bill.cell, bill.tokens));
+    BudgetPlan {
+        requests_per_hour: limit(s, "requests_per_hour", requests, "requests"),
+        requests_per_day: limit(s, "requests_per_day", requests, "requests"),
+        tokens_per_hour: limit(s, "tokens_per_hour", tokens, "tokens"),
+        tokens_per_day: limit(s, "tokens_per_day", tokens, "tokens"),
+    }
+}
+
+fn limit(s: &mut Section<'_>, key: &'static str, needed: Option<(Cell, u64)>, unit: &str) -> Option<u64> {
+    let limit = s.take(key, whole(COUNT))?;
+    if let Some((cell, needed)) = needed.filter(|&(_, needed)| needed > limit) {
+        let fault = format!("never fits a sample of the cell {cell}, which takes {needed} {unit} with its warm-ups");
+        s.complain(key, Fault::new(fault).hint(format!("allow {needed}, or take that cell out of the grid")));
+    }
+    Some(limit)
+}

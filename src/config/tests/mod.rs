@@ -1,0 +1,119 @@
+//! The file as users see it: what it comes to, and what is said when it is wrong.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::domain::Grid;
+use crate::domain::plan::{Api, CellOrder, GridPlan, Prompts, Secret};
+
+use super::files::Surroundings;
+use super::load::from_text;
+use super::*;
+
+mod files;
+mod limits;
+mod schedule;
+mod sound;
+mod unsound;
+
+/// A folder without files, and an environment of one variable.
+fn around() -> Surroundings<'static> {
+    let variable = &|name: &str| (name == "KEY").then(|| "from-env".to_owned());
+    Surroundings { folder: Path::new("/nowhere"), variable, ..Surroundings::nowhere() }
+}
+
+/// The configuration of a text.
+fn read(yaml: &str) -> Result<Config, Problems> {
+    from_text(yaml, "f", around())
+}
+
+/// A file with one sound target, and `keys` in it.
+fn target(keys: &str) -> String {
+    format!("targets:\n  - name: a\n    url: http://host:1\n{keys}")
+}
+
+/// Every problem of a text, one line each.
+#[track_caller]
+fn check(yaml: &str, expected: &str) {
+    let problems = read(yaml).map_or_else(|problems| problems.to_string(), |_| String::new());
+    assert_eq!(problems, expected, "\n{yaml}");
+}
+
+/// Every problem of one target's keys.
+#[track_caller]
+fn check_target(keys: &str, expected: &str) {
+    check(&target(keys), expected);
+}
+
+/// What `keys` change in a target that has nothing but defaults.
+#[track_caller]
+fn check_plan(keys: &str, change: impl FnOnce(&mut TargetPlan)) {
+    let plan = |keys| read(&target(keys)).unwrap_or_else(|problems| panic!("{problems}\n{keys}")).targets.remove(0);
+    let mut expected = plan("");
+    change(&mut expected);
+    assert_eq!(plan(keys), expected, "\n{keys}");
+}
+
+#[test]
+fn flags_are_named_when_they_are_wrong() {
+    let problems = without_file("host:1", Some(""), None).expect_err("is unsound").to_string();
+    let expected = "\
+--target.url: must start with http:// or https://; hint: such as http://127.0.0.1:11434
+--target.model: must not be empty";
+    assert_eq!(problems, expected);
+    let config = without_file("https://[::1]:8000/llm/", Some("m"), None).expect("is sound");
+    assert_eq!(config.targets[0].connection.url, "https://[::1]:8000/llm");
+    assert_eq!(config.targets[0].lane, "[::1]");
+    assert_eq!(config.targets[0].model.as_deref(), Some("m"));
+}
+
+/// The hint of an unknown key lists the known ones: so the reader itself says which keys
+/// there are, section by section.
+#[test]
+fn the_default_configuration_shows_every_key() {
+    let strange = "zzzzzzzz: 1";
+    let yaml = format!(
+        "{strange}\nstorage: {{{strange}}}\nschedule: {{{strange}}}\nreport: {{{strange}}}\n\
+         metrics: {{{strange}, buckets: {{{strange}}}}}\n\
+         targets:\n  - {strange}\n    tls: {{{strange}}}\n    grid: {{{strange}}}\n    request: {{{strange}}}\n    \
+         budget: {{{strange}}}\n"
+    );
+    let Problems(problems) = read(&yaml).expect_err("has unknown keys");
+    let lists = problems.iter().filter_map(|problem| problem.fault.hint.as_ref()?.strip_prefix("known here: "));
+    let known: BTreeSet<&str> = lists.flat_map(|list| list.split(", ")).collect();
+
+    let yaml = default_yaml();
+    let keys = yaml.lines().filter_map(|line| line.trim_start_matches([' ', '#', '-']).split_once(':'));
+    let shown: BTreeSet<&str> = keys.map(|(key, _)| key).collect();
+    assert_eq!(shown, known);
+}
+
+/// Every key and a few values, in an order that makes little sense.
+fn nonsense() -> impl Strategy<Value = String> {
+    let words = default_yaml().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let marks = [":", "- ", "\n", "\n  ", "{", "}", "[", "]", "&a ", "*a", "<<: *a", "|", "\"", "'", "? ", "!!int "];
+    let pieces: Vec<String> = words.into_iter().chain(marks.map(str::to_owned)).collect();
+    prop::collection::vec(prop::sample::select(pieces), 0..40).prop_map(|pieces| pieces.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in prop_oneof![any::<String>(), nonsense()]) {
+        if let Err(problems) = read(&text) {
+            prop_assert!(!problems.0.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_damage_to_a_sound_file_panics(at in any::<prop::sample::Index>(), piece in "\\PC{0,3}") {
+        let mut yaml = default_yaml();
+        let places: Vec<usize> = yaml.char_indices().map(|(place, _)| place).collect();
+        yaml.insert_str(*at.get(&places), &piece);
+        if let Err(problems) = read(&yaml) {
+            prop_assert!(!problems.0.is_empty());
+        }
+    }
+}
