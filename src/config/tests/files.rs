@@ -24,9 +24,34 @@ fn prompts_are_lines() {
 }
 
 #[test]
-fn a_key_is_trimmed() {
+fn a_key_is_trimmed_and_its_file_remembered() {
     let config = read_beside(&[("key", b"sk-1\n")], "    api_key_file: key").expect("is sound");
-    assert_eq!(config.targets[0].connection.api_key.as_ref().map(Secret::reveal), Some("sk-1"));
+    let connection = &config.targets[0].connection;
+    assert_eq!(connection.api_key.as_ref().map(Secret::reveal), Some("sk-1"));
+    let file = connection.api_key_file.as_ref().expect("has a file");
+    assert!(file.is_absolute() && file.ends_with("key"), "{}", file.display());
+    let config = read(&target("    api_key_env: KEY")).expect("is sound");
+    assert_eq!(config.targets[0].connection.api_key_file, None);
+}
+
+#[test]
+fn a_key_is_read_again() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("key");
+    let check = |content: &[u8], expected: Result<&str, &str>| {
+        std::fs::write(&file, content).expect("a file can be written");
+        let key = read_key_file(&file);
+        let seen = key.as_ref().map(Secret::reveal).map_err(ToString::to_string);
+        assert_eq!(seen, expected.map_err(|said| said.replace("FILE", &file.display().to_string())));
+    };
+    check(b"sk-1", Ok("sk-1"));
+    check(b" sk-2\r\n", Ok("sk-2"));
+    check(b"", Err("must lead to a key: one word of visible ASCII characters"));
+    check(b"sk-3 sk-4", Err("must lead to a key: one word of visible ASCII characters"));
+    check(&vec![b'k'; (16 << 10) + 1], Err("cannot be read: FILE: it is larger than 16 KiB"));
+    std::fs::remove_file(&file).expect("a file can be removed");
+    let said = read_key_file(&file).expect_err("is gone").to_string();
+    assert_eq!(said, format!("cannot be read: {}: No such file or directory (os error 2)", file.display()));
 }
 
 #[test]

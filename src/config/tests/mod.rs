@@ -59,15 +59,26 @@ fn check_plan(keys: &str, change: impl FnOnce(&mut TargetPlan)) {
 
 #[test]
 fn flags_are_named_when_they_are_wrong() {
-    let problems = without_file("host:1", Some(""), None).expect_err("is unsound").to_string();
+    let problems = without_file("host:1", Some(""), Some(Path::new("no/key"))).expect_err("is unsound").to_string();
     let expected = "\
 --target.url: must start with http:// or https://; hint: such as http://127.0.0.1:11434
---target.model: must not be empty";
+--target.model: must not be empty
+--target.api-key-file: cannot be read: no/key: No such file or directory (os error 2)";
     assert_eq!(problems, expected);
-    let config = without_file("https://[::1]:8000/llm/", Some("m"), None).expect("is sound");
-    assert_eq!(config.targets[0].connection.url, "https://[::1]:8000/llm");
-    assert_eq!(config.targets[0].lane, "[::1]");
-    assert_eq!(config.targets[0].model.as_deref(), Some("m"));
+}
+
+#[test]
+fn flags_stand_in_for_a_file() {
+    let key_file = tempfile::NamedTempFile::new().expect("a file can be made");
+    std::fs::write(&key_file, "sk-1\n").expect("a file can be written");
+    let config = without_file("https://[::1]:8000/llm/", Some("m"), Some(key_file.path())).expect("is sound");
+    let target = &config.targets[0];
+    assert_eq!(target.connection.url, "https://[::1]:8000/llm");
+    assert_eq!(target.connection.api_key.as_ref().map(Secret::reveal), Some("sk-1"));
+    assert_eq!(target.connection.api_key_file.as_deref(), Some(key_file.path()));
+    assert_eq!(target.lane, "[::1]");
+    assert_eq!(target.model.as_deref(), Some("m"));
+    assert!(config.seed_was_drawn);
 }
 
 /// The hint of an unknown key lists the known ones: so the reader itself says which keys
