@@ -5,9 +5,6 @@ use std::time::Duration;
 /// The units and their length in milliseconds, the longest first.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
-/// What [`parse`] reads, in the words of JSON Schema, but for the empty text.
-pub(super) const PATTERN: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
-
 /// Whole numbers with their units, the longer units first.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let (mut rest, mut millis, mut longer) = (text, 0_u64, u64::MAX);

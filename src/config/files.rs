@@ -30,6 +30,15 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl<'a> Surroundings<'a> {
+    /// This process, and a folder.
+    pub(super) fn of(folder: &'a Path) -> Self {
+        Self {
+            folder,
+            variable: &|name| std::env::var(name).ok(),
+            local_zone: &|| TimeZone::try_system().ok().filter(|zone| !zone.is_unknown()),
+        }
+    }
+
     /// A place without files, variables and clocks.
     pub(super) fn nowhere() -> Self {
         Self { folder: Path::new(""), variable: &|_| None, local_zone: &|| None }

@@ -14,6 +14,8 @@ use super::duration;
 use super::problem::Fault;
 use super::tree::{Node, Value};
 
+/// Durations of at least one unit, in the words of JSON Schema.
+const DURATION: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
 /// The most bytes of a text value.
 const TEXT_BYTES: usize = 4096;
 
@@ -183,7 +185,7 @@ pub(super) fn duration(bounds: RangeInclusive<Duration>) -> Kind<'static, Durati
     let schema = json!({
         "type": "string",
         "minLength": 2,
-        "pattern": duration::PATTERN,
+        "pattern": DURATION,
         "description": format!("{least} to {most}"),
     });
     Kind::new(schema, move |node| {

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use jiff::tz::TimeZone;
-
 use crate::domain::plan::{
     BudgetPlan, Connection, GridPlan, MetricsPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, TargetPlan,
 };
@@ -17,11 +15,7 @@ use super::{Config, Problems, keys, section, tree};
 /// Reads a configuration file and every file and environment variable that it refers to.
 pub fn from_file(path: &Path) -> Result<Config, Problems> {
     let file = path.display().to_string();
-    let around = Surroundings {
-        folder: path.parent().unwrap_or(Path::new("")),
-        variable: &|name| std::env::var(name).ok(),
-        local_zone: &|| TimeZone::try_system().ok().filter(|zone| !zone.is_unknown()),
-    };
+    let around = Surroundings::of(path.parent().unwrap_or(Path::new("")));
     match read_config(path) {
         Ok(text) => from_text(&text, &file, around),
         Err(error) => {

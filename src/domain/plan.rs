@@ -139,6 +139,16 @@ impl Default for RequestPlan {
     }
 }
 
+impl RequestPlan {
+    /// The most tokens of a warm-up's answer: it need only touch what a request touches.
+    pub const WARMUP_TOKENS: u32 = 16;
+
+    /// The length that a warm-up asks for.
+    pub fn warmup_tokens(&self) -> u32 {
+        self.output_tokens.min(Self::WARMUP_TOKENS)
+    }
+}
+
 /// One model on one server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetPlan {

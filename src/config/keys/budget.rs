@@ -8,7 +8,7 @@ use super::super::problem::Fault;
 use super::super::section::Section;
 use super::COUNT;
 
-/// What a sample of the largest cell costs, warm-ups included.
+/// What a sample of a cell costs, warm-ups included.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bill {
     cell: Cell,
@@ -18,23 +18,29 @@ pub(super) struct Bill {
 }
 
 impl Bill {
-    /// `None` for a grid that is known only once the server is.
-    pub(super) fn of_largest_cell(grid: &GridPlan, request: &RequestPlan, warmup_requests: u32) -> Option<Self> {
-        let GridPlan::Fixed(grid) = grid else { return None };
+    fn of(cell: Cell, request: &RequestPlan, warmup_requests: u32) -> Self {
+        let batch = u64::from(cell.batch);
+        let warmups = u64::from(cell.concurrency()) * u64::from(warmup_requests);
         let prompt_tokens = match request.prompts {
             Prompts::BuiltIn { tokens } => tokens,
             Prompts::Lines { .. } => 0,
         };
-        let tokens_per_request = u64::from(prompt_tokens) + u64::from(request.output_tokens);
-        let bill = |cell: Cell| {
-            let requests = u64::from(cell.batch) + u64::from(cell.concurrency()) * u64::from(warmup_requests);
-            Self { cell, requests, tokens: requests * tokens_per_request }
-        };
-        grid.measured().into_iter().map(bill).max_by_key(|bill| bill.requests)
+        let prompts = (batch + warmups) * u64::from(prompt_tokens);
+        let answers = batch * u64::from(request.output_tokens) + warmups * u64::from(request.warmup_tokens());
+        Self { cell, requests: batch + warmups, tokens: prompts + answers }
+    }
+
+    /// The bill of the cell that costs most; `None` for a grid that is known only once the
+    /// server is.
+    pub(super) fn of_largest_cell(grid: &GridPlan, request: &RequestPlan, warmup_requests: u32) -> Option<Self> {
+        let GridPlan::Fixed(grid) = grid else { return None };
+        // A grid is a product: one of its cells has the most of both axes, and of all.
+        let bills = grid.measured().into_iter().map(|cell| Self::of(cell, request, warmup_requests));
+        bills.max_by_key(|bill| bill.requests)
     }
 }
 
-/// A budget that the largest cell never fits into would stop its target for good.
+/// The budget. One that the largest cell never fits into could never be measured whole.
 pub(super) fn budget(s: &mut Section<'_>, largest: Option<Bill>) -> BudgetPlan {
     let requests = largest.map(|bill| (bill.cell, bill.requests));
     let tokens = largest.map(|bill| (bill.cell, bill.tokens));

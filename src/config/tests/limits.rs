@@ -53,15 +53,15 @@ f:4: targets[0].budget.tokens_per_dag: unknown key; hint: did you mean `tokens_p
 
 #[test]
 fn a_budget_fits_the_largest_cell() {
-    // 8 requests and 4 warm-ups of 64 + 200 tokens each.
+    // 8 requests of 64 + 200 tokens, 4 warm-ups of 64 + 16.
     let grid = "    grid: {workers: [1, 4], batch: [2, 8]}\n";
     check_target(
-        &format!("{grid}    budget:\n      requests_per_hour: 11\n      tokens_per_day: 3167\n"),
+        &format!("{grid}    budget:\n      requests_per_hour: 11\n      tokens_per_day: 2431\n"),
         "\
 f:6: targets[0].budget.requests_per_hour: never fits a sample of the cell 4×8, which takes 12 requests with its warm-ups; hint: allow 12, or take that cell out of the grid
-f:7: targets[0].budget.tokens_per_day: never fits a sample of the cell 4×8, which takes 3168 tokens with its warm-ups; hint: allow 3168, or take that cell out of the grid",
+f:7: targets[0].budget.tokens_per_day: never fits a sample of the cell 4×8, which takes 2432 tokens with its warm-ups; hint: allow 2432, or take that cell out of the grid",
     );
-    check_target(&format!("{grid}    budget: {{requests_per_hour: 12, tokens_per_day: 3168}}\n"), "");
+    check_target(&format!("{grid}    budget: {{requests_per_hour: 12, tokens_per_day: 2432}}\n"), "");
     check_target(&format!("{grid}    budget: {{requests_per_hour: 8}}\nschedule: {{warmup_requests: 0}}\n"), "");
     check_target(
         &format!("{grid}    request: {{output_tokens: 1, prompt_tokens: 8}}\n    budget: {{tokens_per_hour: 108}}"),
