@@ -13,6 +13,7 @@ use super::files::Surroundings;
 use super::load::from_text;
 use super::*;
 
+mod examples;
 mod files;
 mod limits;
 mod schedule;
