@@ -17,6 +17,7 @@ mod keys;
 mod kind;
 mod load;
 mod problem;
+mod schema;
 mod section;
 mod shape;
 mod tree;
@@ -30,6 +31,7 @@ pub use default_yaml::default_yaml;
 pub use files::read_key_file;
 pub use load::{from_file, without_file};
 pub use problem::{Fault, Problem, Problems};
+pub use schema::json_schema;
 
 /// Everything that a configuration decides.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,6 +17,7 @@ mod examples;
 mod files;
 mod limits;
 mod schedule;
+mod schema;
 mod sound;
 mod unsound;
 
@@ -80,27 +81,6 @@ fn flags_stand_in_for_a_file() {
     assert_eq!(target.lane, "[::1]");
     assert_eq!(target.model.as_deref(), Some("m"));
     assert!(config.seed_was_drawn);
-}
-
-/// The hint of an unknown key lists the known ones: so the reader itself says which keys
-/// there are, section by section.
-#[test]
-fn the_default_configuration_shows_every_key() {
-    let strange = "zzzzzzzz: 1";
-    let yaml = format!(
-        "{strange}\nstorage: {{{strange}}}\nschedule: {{{strange}}}\nreport: {{{strange}}}\n\
-         metrics: {{{strange}, buckets: {{{strange}}}}}\n\
-         targets:\n  - {strange}\n    tls: {{{strange}}}\n    grid: {{{strange}}}\n    request: {{{strange}}}\n    \
-         budget: {{{strange}}}\n"
-    );
-    let Problems(problems) = read(&yaml).expect_err("has unknown keys");
-    let lists = problems.iter().filter_map(|problem| problem.fault.hint.as_ref()?.strip_prefix("known here: "));
-    let known: BTreeSet<&str> = lists.flat_map(|list| list.split(", ")).collect();
-
-    let yaml = default_yaml();
-    let keys = yaml.lines().filter_map(|line| line.trim_start_matches([' ', '#', '-']).split_once(':'));
-    let shown: BTreeSet<&str> = keys.map(|(key, _)| key).collect();
-    assert_eq!(shown, known);
 }
 
 /// Every key and a few values, in an order that makes little sense.
