@@ -36,7 +36,7 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
         let server = SimServer::start(simulated());
         tokio::spawn(http::serve(socket, server, SimApi::LlamaCpp, stop.clone().cancelled_owned()));
 
-        let mut config = config::without_file(&url, None)?;
+        let mut config = config::without_file(&url, None, None)?;
         config.storage.path = storage;
         config.report.every = REPORT_EVERY;
         config.schedule.pause_between_samples = Duration::ZERO;

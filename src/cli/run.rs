@@ -40,7 +40,7 @@ pub(super) async fn deaf(_: super::session::Listener) {}
 pub(super) fn configured(source: &SourceArgs, storage: &StorageArgs) -> anyhow::Result<Config> {
     let mut config = match source.source() {
         Source::File(path) => config::from_file(path)?,
-        Source::Target { url, model } => config::without_file(url, model)?,
+        Source::Target { url, model } => config::without_file(url, model, None)?,
     };
     if let Some(path) = &storage.path {
         config.storage.path.clone_from(path);

@@ -6,20 +6,22 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use crate::domain::plan::{Connection, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan};
+use crate::domain::LatencyMeasure;
+use crate::domain::plan::{Connection, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan};
 
 use crate::domain::duration::show;
 use super::keys::{
-    APIS, CONNECT_TIMEOUT, ENDPOINTS, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, REPORTS_KEPT,
-    TEMPERATURE, WARMUP_REQUESTS, default_grid,
+    APIS, CELL_DETAILS, CONNECT_TIMEOUT, ENDPOINTS, HISTOGRAM_LABELS, MAX_DUTY, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE,
+    PRESETS, PROMPT_TOKENS, REPORTS_KEPT, TEMPERATURE, WARMUP_REQUESTS, default_grid,
 };
-use super::value::{Choices, words};
+use super::kind::{Choices, percent, words};
+use super::window::LOCAL;
 
 /// A configuration file of one target in which every key has its default value.
 ///
 /// A key that is commented out has no value by default; what stands there is an example.
 pub fn default_yaml() -> String {
-    aligned(&[storage(), target(), grid(), request(), schedule(), report()].concat())
+    aligned(&[storage(), target(), grid(), request(), budget(), schedule(), report(), metrics()].concat())
 }
 
 /// Puts the comments under each other.
@@ -34,11 +36,14 @@ fn aligned(yaml: &str) -> String {
 }
 
 fn storage() -> String {
+    let default = StoragePlan::default();
     format!(
         "storage:
   path: {path} # folder of the history and the reports, relative to the working directory
+  retention: {retention} # samples that are older are deleted
 ",
-        path = StoragePlan::default().path.display(),
+        path = default.path.display(),
+        retention = show(default.retention),
     )
 }
 
@@ -115,6 +120,16 @@ fn request() -> String {
     )
 }
 
+fn budget() -> String {
+    "    budget: # the most that is sent and asked for, warm-ups included
+      # requests_per_hour: 500 # in any hour
+      # requests_per_day: 5000 # in any day
+      # tokens_per_hour: 200000 # in any hour, prompt and output together
+      # tokens_per_day: 2000000 # in any day, prompt and output together
+"
+    .to_owned()
+}
+
 fn schedule() -> String {
     let default = SchedulePlan::with_seed(0);
     format!(
@@ -122,11 +137,20 @@ fn schedule() -> String {
   order: {order} # {orders}; shuffled: the cells of each cycle anew
   seed: random # or a number; the one in use is in the history and the report
   pause_between_samples: {pause} # rest for the server; 0s: none
+  cycle_interval: {interval} # from the start of a cycle to the start of the next; 0s: at once
   warmup_requests: {warmups} # of each worker before each sample, {warmup_bounds}
+  windows: [] # hours in which to send, as [\"22:00-06:00\", \"Sat,Sun 00:00-24:00\"]; []: always
+  time_zone: {LOCAL} # of the windows: the machine's, or one such as Europe/Berlin
+  max_duty: {duty} # the most of its time that a lane is kept busy, {duty_bounds}
+  yield_to_foreign_load: {yields} # true: no sample begins while others use the server
 ",
         order = word(ORDERS, default.order),
         orders = words(ORDERS, " | "),
         pause = show(default.pause_between_samples),
+        interval = show(default.cycle_interval),
+        duty = percent(default.max_duty),
+        duty_bounds = format_args!("{} to {}", percent(*MAX_DUTY.start()), percent(*MAX_DUTY.end())),
+        yields = default.yield_to_foreign_load,
         warmups = default.warmup_requests,
         warmup_bounds = bounds(&WARMUP_REQUESTS),
     )
@@ -142,6 +166,33 @@ fn report() -> String {
         every = show(default.every),
         keep = default.keep,
         kept_bounds = bounds(&REPORTS_KEPT),
+    )
+}
+
+fn metrics() -> String {
+    let default = MetricsPlan::default();
+    let labels = HISTOGRAM_LABELS.iter().find(|(_, meaning)| *meaning == default.histogram_labels);
+    let buckets = LatencyMeasure::ALL.iter().map(|&measure| {
+        let (bounds, of) = match measure {
+            LatencyMeasure::TimeToFirstToken => ("[0.1, 1, 10]", "from the send to the first text"),
+            LatencyMeasure::TimePerOutputToken => ("[0.01, 0.1]", "a mean of each request"),
+            LatencyMeasure::InterTokenLatency => ("[0.01, 0.1]", "from one token to the next"),
+            LatencyMeasure::RequestDuration => ("[1, 10, 60]", "from the send to the end"),
+        };
+        format!("    # {measure}: {bounds} # {of}\n")
+    });
+    format!(
+        "metrics:
+  cells: {cells} # {details}; core: what an optimum and a heat map need
+  histogram_labels: [{labels}] # [], [workers] or [workers, batch]
+  buckets: # upper bounds in seconds, ascending, in the place of the default ones
+{buckets}  max_series: {max_series} # a configuration that would make more is refused
+",
+        cells = word(CELL_DETAILS, default.cells),
+        details = words(CELL_DETAILS, " | "),
+        labels = labels.map_or_else(String::new, |(list, _)| list.join(", ")),
+        buckets = buckets.collect::<String>(),
+        max_series = default.max_series,
     )
 }
 

@@ -1,14 +1,15 @@
-//! What a configuration refers to: other files and environment variables.
+//! What a configuration refers to: other files, environment variables, the machine's clock.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
+
 use crate::domain::plan::{Prompts, Secret};
 
+use super::kind::{self, Kind};
 use super::problem::Fault;
-use super::tree::Node;
-use super::value;
 
 /// The most bytes of a configuration file.
 const CONFIG_BYTES: usize = 1 << 20;
@@ -24,43 +25,72 @@ pub(super) struct Surroundings<'a> {
     pub(super) folder: &'a Path,
     /// Looks up an environment variable.
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+    /// The time zone of this machine, where it tells.
+    pub(super) local_zone: &'a dyn Fn() -> Option<TimeZone>,
 }
 
-impl Surroundings<'_> {
-    /// A file that somebody else will read: it must be there and open.
-    pub(super) fn file(&self, node: &Node) -> Result<PathBuf, Fault> {
-        let path = self.folder.join(value::path(node)?);
-        File::open(&path).map_err(|error| unreadable(&path, &error))?;
-        Ok(path)
-    }
-
-    pub(super) fn prompts(&self, node: &Node) -> Result<Prompts, Fault> {
-        let text = self.text(node, PROMPTS_BYTES)?;
-        let lines: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
-        if lines.is_empty() {
-            return Err(Fault::new("names a file without prompts").hint("write one prompt a line"));
+impl<'a> Surroundings<'a> {
+    /// This process, and a folder.
+    pub(super) fn of(folder: &'a Path) -> Self {
+        Self {
+            folder,
+            variable: &|name| std::env::var(name).ok(),
+            local_zone: &|| TimeZone::try_system().ok().filter(|zone| !zone.is_unknown()),
         }
-        let digest = digest(&lines);
-        Ok(Prompts::Lines { lines, digest })
     }
 
-    pub(super) fn key_file(&self, node: &Node) -> Result<Secret, Fault> {
-        key(&self.text(node, SECRET_BYTES)?)
+    /// A place without files, variables and clocks.
+    pub(super) fn nowhere() -> Self {
+        Self { folder: Path::new(""), variable: &|_| None, local_zone: &|| None }
     }
 
-    pub(super) fn key_variable(&self, node: &Node) -> Result<Secret, Fault> {
-        // No message repeats the name, for it may be the key, put here by mistake.
-        let key_text = (self.variable)(&value::text(node)?).ok_or_else(|| {
-            Fault::new("names an environment variable that is not set")
-                .hint("the variable's name stands here, not the key")
-        })?;
-        key(&key_text)
+    /// A file that somebody else will read: it must be there and open.
+    pub(super) fn file(self) -> Kind<'a, PathBuf> {
+        self.path().and_then(|path| {
+            File::open(&path).map_err(|error| missing_beside(&path, &error))?;
+            Ok(path)
+        })
     }
 
-    fn text(&self, node: &Node, limit: usize) -> Result<String, Fault> {
-        let path = self.folder.join(value::path(node)?);
-        read_text(&path, limit).map_err(|error| unreadable(&path, &error))
+    pub(super) fn prompts(self) -> Kind<'a, Prompts> {
+        self.path().and_then(|path| {
+            let text = read_text(&path, PROMPTS_BYTES).map_err(|error| missing_beside(&path, &error))?;
+            let lines: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+            if lines.is_empty() {
+                return Err(Fault::new("names a file without prompts").hint("write one prompt a line"));
+            }
+            let digest = digest(&lines);
+            Ok(Prompts::Lines { lines, digest })
+        })
     }
+
+    /// A key and the file that holds it.
+    pub(super) fn key_file(self) -> Kind<'a, (Secret, PathBuf)> {
+        self.path().and_then(|path| {
+            let text = read_text(&path, SECRET_BYTES).map_err(|error| missing_beside(&path, &error))?;
+            Ok((key(&text)?, path))
+        })
+    }
+
+    pub(super) fn key_variable(self) -> Kind<'a, Secret> {
+        kind::text().and_then(move |name| {
+            // No message repeats the name, for it may be the key, put here by mistake.
+            let key_text = (self.variable)(&name).ok_or_else(|| {
+                Fault::new("names an environment variable that is not set")
+                    .hint("the variable's name stands here, not the key")
+            })?;
+            key(&key_text)
+        })
+    }
+
+    fn path(self) -> Kind<'a, PathBuf> {
+        kind::path().map(|path| self.folder.join(path))
+    }
+}
+
+/// Reads the key that a file holds. No message shows it.
+pub fn read_key_file(path: &Path) -> Result<Secret, Fault> {
+    key(&read_text(path, SECRET_BYTES).map_err(|error| unreadable(path, &error))?)
 }
 
 /// A key is one word that fits into a header.
@@ -73,7 +103,12 @@ fn key(text: &str) -> Result<Secret, Fault> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Fault {
-    let fault = Fault::new(format!("cannot be read: {}: {error}", path.display()));
+    Fault::new(format!("cannot be read: {}: {error}", path.display()))
+}
+
+/// The same of a file that the configuration names.
+fn missing_beside(path: &Path, error: &io::Error) -> Fault {
+    let fault = unreadable(path, error);
     match error.kind() {
         io::ErrorKind::NotFound => fault.hint("relative paths start beside the configuration file"),
         _ => fault,

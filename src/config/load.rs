@@ -6,16 +6,16 @@ use crate::domain::plan::{
     BudgetPlan, Connection, GridPlan, MetricsPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, TargetPlan,
 };
 
-use super::files::{Surroundings, read_config};
+use super::files::{Surroundings, read_config, read_key_file};
+use super::kind::checked_text;
 use super::problem::{Collector, Fault};
-use super::value::{ServerUrl, checked_text, checked_url};
+use super::value::{ServerUrl, checked_url};
 use super::{Config, Problems, keys, section, tree};
 
 /// Reads a configuration file and every file and environment variable that it refers to.
 pub fn from_file(path: &Path) -> Result<Config, Problems> {
     let file = path.display().to_string();
-    let around =
-        Surroundings { folder: path.parent().unwrap_or(Path::new("")), variable: &|name| std::env::var(name).ok() };
+    let around = Surroundings::of(path.parent().unwrap_or(Path::new("")));
     match read_config(path) {
         Ok(text) => from_text(&text, &file, around),
         Err(error) => {
@@ -41,21 +41,29 @@ pub(super) fn from_text(text: &str, file: &str, around: Surroundings<'_>) -> Res
 }
 
 /// The configuration of one target with nothing but defaults, for a run without a file.
-pub fn without_file(url: &str, model: Option<&str>) -> Result<Config, Problems> {
+pub fn without_file(url: &str, model: Option<&str>, key_file: Option<&Path>) -> Result<Config, Problems> {
     let problems = Collector::new(None);
-    let config = single_target(url, model, &problems);
+    let config = single_target(url, model, key_file, &problems);
     problems.finish(config)
 }
 
-fn single_target(url: &str, model: Option<&str>, problems: &Collector) -> Option<Config> {
+fn single_target(url: &str, model: Option<&str>, key_file: Option<&Path>, problems: &Collector) -> Option<Config> {
     let server = problems.keep(None, "--target.url", checked_url(url));
     let model = problems.keep(None, "--target.model", model.map(checked_text).transpose());
+    let api_key = problems.keep(None, "--target.api-key-file", key_file.map(read_key_file).transpose());
     let seed = problems.keep(None, "schedule.seed", keys::draw_seed());
     let ServerUrl { url, host } = server?;
+    let connection = Connection {
+        url,
+        api_key: api_key?,
+        api_key_file: key_file.map(Path::to_owned),
+        connect_timeout: keys::CONNECT_TIMEOUT,
+        ..Connection::default()
+    };
     let target = TargetPlan {
         name: "default".to_owned(),
         model: model?.map(str::to_owned),
-        connection: Connection { url, connect_timeout: keys::CONNECT_TIMEOUT, ..Connection::default() },
+        connection,
         lane: host,
         grid: GridPlan::default(),
         request: RequestPlan::default(),
@@ -65,6 +73,7 @@ fn single_target(url: &str, model: Option<&str>, problems: &Collector) -> Option
         storage: StoragePlan::default(),
         targets: vec![target],
         schedule: SchedulePlan::with_seed(seed?),
+        seed_was_drawn: true,
         report: ReportPlan::default(),
         metrics: MetricsPlan::default(),
     })

@@ -3,7 +3,7 @@
 //! A file is read in three steps, each in a module of its own: `tree` turns text into
 //! values that know their line, `keys` says which keys there are and what they mean, and
 //! `section` is the reader between the two, which notes every problem instead of
-//! stopping at the first. What comes out is resolved: no floor below sees a key, a
+//! stopping at the first. What a value may be is its `kind`. What comes out is resolved: no floor below sees a key, a
 //! default or an unread file. Nothing here speaks to a server.
 
 use std::path::PathBuf;
@@ -13,18 +13,24 @@ use crate::domain::plan::{MetricsPlan, ReportPlan, SchedulePlan, StoragePlan, Ta
 mod default_yaml;
 mod files;
 mod keys;
+mod kind;
 mod load;
 mod problem;
+mod schema;
 mod section;
+mod shape;
 mod tree;
 mod value;
+mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use default_yaml::default_yaml;
+pub use files::read_key_file;
 pub use load::{from_file, without_file};
-pub use problem::{Problem, Problems};
+pub use problem::{Fault, Problem, Problems};
+pub use schema::json_schema;
 
 /// Everything that a configuration decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +39,9 @@ pub struct Config {
     /// At least one; their names differ.
     pub targets: Vec<TargetPlan>,
     pub schedule: SchedulePlan,
+    /// Whether the schedule's seed was drawn when this was read: reading the same file again
+    /// draws another.
+    pub seed_was_drawn: bool,
     pub report: ReportPlan,
     pub metrics: MetricsPlan,
 }

@@ -16,8 +16,7 @@ pub struct Problem {
     /// The path of the key, as in `targets[0].grid.workers`, or the flag; empty where the
     /// file as a whole is at fault.
     pub key: String,
-    pub what: String,
-    pub hint: Option<String>,
+    pub fault: Fault,
 }
 
 impl fmt::Display for Problem {
@@ -32,11 +31,7 @@ impl fmt::Display for Problem {
         if !self.key.is_empty() {
             write!(f, "{}: ", one_line(&self.key))?;
         }
-        f.write_str(&one_line(&self.what))?;
-        match &self.hint {
-            Some(hint) => write!(f, "; hint: {}", one_line(hint)),
-            None => Ok(()),
-        }
+        write!(f, "{}", self.fault)
     }
 }
 
@@ -60,10 +55,21 @@ impl fmt::Display for Problems {
 }
 
 /// What a reader finds wrong with one value. It does not know where it is.
-#[derive(Debug)]
-pub(super) struct Fault {
-    what: String,
-    hint: Option<String>,
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Fault {
+    pub what: String,
+    /// The mend, where one can be told.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&one_line(&self.what))?;
+        match &self.hint {
+            Some(hint) => write!(f, "; hint: {}", one_line(hint)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Fault {
@@ -91,8 +97,7 @@ impl Collector {
     }
 
     pub(super) fn add(&self, line: Option<u64>, key: impl Into<String>, fault: Fault) {
-        let Fault { what, hint } = fault;
-        self.problems.borrow_mut().push(Problem { file: self.file.clone(), line, key: key.into(), what, hint });
+        self.problems.borrow_mut().push(Problem { file: self.file.clone(), line, key: key.into(), fault });
     }
 
     /// The value that a reader returned, or a note of what it found wrong.

@@ -1,11 +1,16 @@
 //! Reads a map key by key: values, defaults, and all that is wrong, in one pass.
 //!
-//! A section remembers which keys it was asked for. So the code that reads a section is
-//! the only list of its keys, and a key that nobody asked for is unknown.
+//! A section remembers which keys it was asked for, and of what kind. So the code that
+//! reads a section is the only list of its keys: a key that nobody asked for is unknown,
+//! and what was asked for is the schema.
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
+use super::kind::Kind;
 use super::problem::{Collector, Fault, nearest};
+use super::shape::Shape;
 use super::tree::{Entry, Node, Value};
 
 /// One map of the file while it is read.
@@ -16,7 +21,7 @@ pub(super) struct Section<'a> {
     line: Option<u64>,
     /// The first of each key.
     given: BTreeMap<&'a str, &'a Entry>,
-    known: Vec<&'static str>,
+    shape: Shape,
     problems: &'a Collector,
 }
 
@@ -26,12 +31,18 @@ pub(super) fn read_document<T>(
     problems: &Collector,
     read: impl FnOnce(&mut Section<'_>) -> T,
 ) -> Option<T> {
-    Section::over(String::new(), document.line, document, problems).map(|section| section.read(read))
+    Section::over(String::new(), document.line, document, problems).map(|section| section.read(read).0)
+}
+
+/// What `read` asks a section for: found out by letting it read an empty one.
+pub(super) fn shape_of<T>(read: impl FnOnce(&mut Section<'_>) -> T) -> Shape {
+    let unheard = Collector::new(None);
+    Section::empty(String::new(), None, &unheard).read(read).1
 }
 
 impl<'a> Section<'a> {
     fn empty(path: String, line: Option<u64>, problems: &'a Collector) -> Self {
-        Self { path, line, given: BTreeMap::new(), known: Vec::new(), problems }
+        Self { path, line, given: BTreeMap::new(), shape: Shape::default(), problems }
     }
 
     /// The section over a map. A null is a map that nobody has filled yet.
@@ -59,18 +70,17 @@ impl<'a> Section<'a> {
     }
 
     /// Reads the section, then turns on the keys that were not asked for.
-    fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+    fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> (T, Shape) {
         let value = read(&mut self);
-        for (key, entry) in &self.given {
-            if !self.known.contains(key) {
-                let hint = match nearest(key, &self.known) {
-                    Some(meant) => format!("did you mean `{meant}`?"),
-                    None => format!("known here: {}", self.known.join(", ")),
-                };
-                self.problems.add(Some(entry.line), self.path_of(key), Fault::new("unknown key").hint(hint));
-            }
+        let known = self.shape.names();
+        for (key, entry) in self.given.iter().filter(|(key, _)| !known.contains(key)) {
+            let hint = match nearest(key, &known) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("known here: {}", known.join(", ")),
+            };
+            self.problems.add(Some(entry.line), self.path_of(key), Fault::new("unknown key").hint(hint));
         }
-        value
+        (value, self.shape)
     }
 
     fn path_of(&self, key: &str) -> String {
@@ -83,95 +93,141 @@ impl<'a> Section<'a> {
         self.given.get(key).copied().filter(|entry| !matches!(entry.node.value, Value::Null))
     }
 
-    /// The same, and from now on the key is a known one.
-    fn ask(&mut self, key: &'static str) -> Option<&'a Entry> {
-        self.known.push(key);
-        self.given(key)
-    }
-
     /// Whether a key has a value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.given(key).is_some()
     }
 
     /// The value of a key, or `None` where it is left out or wrong.
-    pub(super) fn take<T>(&mut self, key: &'static str, read: impl FnOnce(&Node) -> Result<T, Fault>) -> Option<T> {
-        let entry = self.ask(key)?;
-        self.problems.keep(Some(entry.line), self.path_of(key), read(&entry.node))
+    pub(super) fn take<T>(&mut self, key: &'static str, kind: Kind<'_, T>) -> Option<T> {
+        let read = self.given(key).map(|entry| (entry.line, kind.read(&entry.node)));
+        self.shape.add(key, kind.into_schema());
+        let (line, value) = read?;
+        self.problems.keep(Some(line), self.path_of(key), value)
     }
 
     /// The value of a key, or its default. A wrong value gets the default too, which is
     /// never used: there is a problem.
-    pub(super) fn take_or<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        read: impl FnOnce(&Node) -> Result<T, Fault>,
-    ) -> T {
-        self.take(key, read).unwrap_or(default)
+    pub(super) fn take_or<T>(&mut self, key: &'static str, default: T, kind: Kind<'_, T>) -> T {
+        self.take(key, kind).unwrap_or(default)
     }
 
     /// The value of a key that has no default.
-    pub(super) fn require<T>(
-        &mut self,
-        key: &'static str,
-        example: &str,
-        read: impl FnOnce(&Node) -> Result<T, Fault>,
-    ) -> Option<T> {
+    pub(super) fn require<T>(&mut self, key: &'static str, example: &str, kind: Kind<'_, T>) -> Option<T> {
         if !self.has(key) {
             self.complain(key, Fault::new("is missing").hint(format!("add `{key}: {example}`")));
         }
-        self.take(key, read)
+        self.shape.require(key);
+        self.take(key, kind)
     }
 
     /// A section within this one. One that is left out reads as empty, so that the
     /// defaults of its keys are its default.
-    pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
-        let inner = self.ask(key).and_then(|entry| self.within(entry));
-        inner.unwrap_or_else(|| Section::empty(self.path_of(key), self.line, self.problems)).read(read)
+    pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        let inner = self.given(key).and_then(|entry| self.within(entry));
+        let inner = inner.unwrap_or_else(|| Section::empty(self.path_of(key), self.line, self.problems));
+        let (value, shape) = inner.read(read);
+        self.shape.add(key, shape.schema());
+        value
     }
 
     fn within(&self, entry: &'a Entry) -> Option<Section<'a>> {
         Section::over(self.path_of(&entry.key), entry.line, &entry.node, self.problems)
     }
 
-    /// A list of at least one section. Items that are no maps are left out of it.
+    /// A list of values of one kind, at most `most` of them. Wrong items are left out of it.
+    pub(super) fn list<T>(&mut self, key: &'static str, most: usize, kind: Kind<'_, T>) -> Vec<T> {
+        let items = self.items(key, most).unwrap_or_default();
+        let path = self.path_of(key);
+        let read =
+            |(n, item): (usize, &Node)| self.problems.keep(Some(item.line), format!("{path}[{n}]"), kind.read(item));
+        let values = items.iter().enumerate().filter_map(read).collect();
+        self.shape.add(key, json!({"type": "array", "items": kind.into_schema(), "maxItems": most}));
+        values
+    }
+
+    /// A list of one section or more, at most `most`. Items that are no maps are left out of it.
     pub(super) fn require_list<T>(
         &mut self,
         key: &'static str,
+        most: usize,
         example: &str,
-        mut read: impl FnMut(&mut Section<'a>) -> T,
+        mut read: impl FnMut(&mut Section<'_>) -> T,
     ) -> Vec<T> {
-        let items: &[Node] = match self.ask(key).map(|entry| &entry.node.value) {
-            None => &[],
-            Some(Value::List(items)) => items,
-            Some(other) => {
-                self.complain(key, Fault::new(format!("must be a list, not {}", other.kind())));
-                return Vec::new();
-            }
-        };
+        let item = shape_of(&mut read).schema();
+        self.shape.add(key, json!({"type": "array", "items": item, "minItems": 1, "maxItems": most}));
+        self.shape.require(key);
+        let Some(items) = self.items(key, most) else { return Vec::new() };
         if items.is_empty() {
             self.complain(key, Fault::new("must hold at least one item").hint(format!("add `{key}: [{example}]`")));
         }
         let path = self.path_of(key);
         let section =
             |(n, item): (usize, &'a Node)| Section::over(format!("{path}[{n}]"), item.line, item, self.problems);
-        items.iter().enumerate().filter_map(section).map(|section| section.read(&mut read)).collect()
+        items.iter().enumerate().filter_map(section).map(|section| section.read(&mut read).0).collect()
     }
 
-    /// The entries of a map whose keys are the user's own.
-    pub(super) fn entries<T>(&mut self, key: &'static str, read: impl Fn(&str, &Node) -> Result<T, Fault>) -> Vec<T> {
-        let Some(inner) = self.ask(key).and_then(|entry| self.within(entry)) else { return Vec::new() };
-        let read = |(key, entry): (&&str, &&Entry)| {
-            self.problems.keep(Some(entry.line), inner.path_of(key), read(key, &entry.node))
+    /// The items of a list; none of one that is left out, and `None` where it is no list.
+    fn items(&self, key: &str, most: usize) -> Option<&'a [Node]> {
+        match self.given(key).map(|entry| &entry.node.value) {
+            None => Some(&[]),
+            Some(Value::List(items)) => {
+                if items.len() > most {
+                    self.complain(key, Fault::new(format!("must hold at most {most} items")));
+                }
+                Some(items)
+            }
+            Some(other) => {
+                self.complain(key, Fault::new(format!("must be a list, not {}", other.kind())));
+                None
+            }
+        }
+    }
+
+    /// The entries of a map whose keys are the user's own: values of one kind, and what
+    /// `read` makes of them. `names` is the pattern of the keys.
+    pub(super) fn entries<V, T>(
+        &mut self,
+        key: &'static str,
+        names: &str,
+        kind: Kind<'_, V>,
+        read: impl Fn(&str, V) -> Result<T, Fault>,
+    ) -> Vec<T> {
+        let inner = self.given(key).and_then(|entry| self.within(entry));
+        let read = |inner: &Section<'_>, key: &str, entry: &Entry| {
+            let value = kind.read(&entry.node).and_then(|value| read(key, value));
+            self.problems.keep(Some(entry.line), inner.path_of(key), value)
         };
-        inner.given.iter().filter_map(read).collect()
+        let values = inner.map_or_else(Vec::new, |inner| {
+            inner.given.iter().filter_map(|(key, entry)| read(&inner, key, entry)).collect()
+        });
+        let schema = json!({
+            "type": ["object", "null"],
+            "propertyNames": {"pattern": names},
+            "additionalProperties": kind.into_schema(),
+        });
+        self.shape.add(key, schema);
+        values
     }
 
     /// Two keys that say the same thing twice.
-    pub(super) fn exclude(&self, one: &str, other: &str) {
+    pub(super) fn exclude(&mut self, one: &'static str, other: &'static str) {
+        self.shape.exclude(one, other);
         if self.has(one) && self.has(other) {
             self.complain(other, Fault::new(format!("excludes `{one}`")).hint("keep one of them"));
+        }
+    }
+
+    /// Two keys that mean nothing without each other.
+    pub(super) fn pair(&mut self, one: &'static str, other: &'static str) {
+        self.shape.pair(one, other);
+        for (given, missing) in [(one, other), (other, one)] {
+            if self.has(given) && !self.has(missing) {
+                self.complain(
+                    missing,
+                    Fault::new(format!("is missing beside `{given}`")).hint("give both, or neither"),
+                );
+            }
         }
     }
 

@@ -1,149 +1,108 @@
-//! Readers of single values: what a key's value may be, and what is said when it is not.
+//! Kinds of values that belong to one key each.
 
-use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
-use std::time::Duration;
+
+use serde_json::json;
 
 use crate::domain::Grid;
 use crate::domain::plan::Secret;
 
-use crate::domain::duration;
+use super::kind::{Kind, number_in, seen, text, whole};
 use super::problem::Fault;
 use super::tree::{Node, Value};
 
-/// The most bytes of a text value.
-const TEXT_BYTES: usize = 4096;
 /// The most characters of a name that labels series and names folders.
 const NAME_CHARACTERS: usize = 64;
 /// The most numbers on one axis of a grid.
 const AXIS_NUMBERS: usize = 256;
-
-/// The words that a key takes, and what they mean.
-pub(super) type Choices<T> = &'static [(&'static str, T)];
-
-/// Text that is not empty and fits on a line.
-pub(super) fn text(node: &Node) -> Result<String, Fault> {
-    match &node.value {
-        Value::Text(text) => checked_text(text).map(str::to_owned),
-        Value::Whole(_) | Value::Number(_) | Value::Flag(_) => {
-            Err(Fault::new(format!("must be text, not {}", node.value.kind())).hint("put it in quotes"))
-        }
-        other => Err(Fault::new(format!("must be text, not {}", other.kind()))),
-    }
-}
-
-pub(super) fn checked_text(text: &str) -> Result<&str, Fault> {
-    if text.trim().is_empty() {
-        return Err(Fault::new("must not be empty"));
-    }
-    if text.len() > TEXT_BYTES {
-        return Err(Fault::new(format!("must be at most {TEXT_BYTES} bytes long")));
-    }
-    if text.contains(char::is_control) {
-        return Err(Fault::new("must be one line without control characters"));
-    }
-    Ok(text)
-}
-
-pub(super) fn path(node: &Node) -> Result<PathBuf, Fault> {
-    text(node).map(PathBuf::from)
-}
+/// The most buckets of a histogram. Each is a series for every set of labels.
+const BUCKETS: usize = 100;
 
 /// A name that can label a series and name a folder. Two dots would name the wrong one.
-pub(super) fn name(node: &Node) -> Result<String, Fault> {
-    let name = text(node)?;
-    let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.len() > NAME_CHARACTERS || !name.chars().all(sound) {
-        return Err(Fault::new(format!("must be 1 to {NAME_CHARACTERS} characters of A-Z a-z 0-9 . _ -")));
-    }
-    if name.chars().all(|c| c == '.') {
-        return Err(Fault::new("must not be dots alone").hint("reports are kept in a folder of this name"));
-    }
-    Ok(name)
-}
-
-pub(super) fn flag(node: &Node) -> Result<bool, Fault> {
-    match &node.value {
-        Value::Flag(flag) => Ok(*flag),
-        other => Err(Fault::new(format!("must be true or false, not {}", seen(other)))),
-    }
-}
-
-/// A whole number within bounds.
-pub(super) fn whole<T>(bounds: RangeInclusive<T>) -> impl FnOnce(&Node) -> Result<T, Fault>
-where
-    T: TryFrom<i128> + PartialOrd + Display,
-{
-    move |node| {
-        let number = if let Value::Whole(number) = node.value { T::try_from(number).ok() } else { None };
-        number.filter(|number| bounds.contains(number)).ok_or_else(|| {
-            let (least, most) = (bounds.start(), bounds.end());
-            Fault::new(format!("must be a whole number from {least} to {most}, not {}", seen(&node.value)))
-        })
-    }
-}
-
-/// A number within bounds, with or without a fraction.
-pub(super) fn number(bounds: RangeInclusive<f64>) -> impl FnOnce(&Node) -> Result<f64, Fault> {
-    move |node| {
-        let number = match node.value {
-            Value::Number(number) => Some(number),
-            Value::Whole(number) => i32::try_from(number).ok().map(f64::from),
-            _ => None,
-        };
-        number.filter(|number| bounds.contains(number)).ok_or_else(|| {
-            let (least, most) = (bounds.start(), bounds.end());
-            Fault::new(format!("must be a number from {least} to {most}, not {}", seen(&node.value)))
-        })
-    }
-}
-
-/// A duration within bounds.
-pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl FnOnce(&Node) -> Result<Duration, Fault> {
-    move |node| {
-        let duration = match &node.value {
-            Value::Whole(number) if *number >= 0 => {
-                return Err(Fault::new("needs a unit").hint(format!("write `{number}s` for seconds")));
-            }
-            Value::Text(text) => duration::parse(text),
-            _ => None,
-        };
-        let duration = duration.ok_or_else(|| {
-            Fault::new(format!("must be a duration such as 5s, 300ms or 1h30m, not {}", seen(&node.value)))
-        })?;
-        if !bounds.contains(&duration) {
-            let (least, most) = (duration::show(*bounds.start()), duration::show(*bounds.end()));
-            return Err(Fault::new(format!("must be from {least} to {most}, not {}", seen(&node.value))));
+pub(super) fn name() -> Kind<'static, String> {
+    let form = json!({"maxLength": NAME_CHARACTERS, "pattern": r"^\.*[A-Za-z0-9_-][A-Za-z0-9._-]*$"});
+    text().with(form).and_then(|name| {
+        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.len() > NAME_CHARACTERS || !name.chars().all(sound) {
+            return Err(Fault::new(format!("must be 1 to {NAME_CHARACTERS} characters of A-Z a-z 0-9 . _ -")));
         }
-        Ok(duration)
-    }
-}
-
-/// One of a few words.
-pub(super) fn one_of<T: Copy>(choices: Choices<T>) -> impl FnOnce(&Node) -> Result<T, Fault> {
-    move |node| {
-        let meant = |word: &str| choices.iter().find(|(choice, _)| *choice == word).map(|&(_, meaning)| meaning);
-        let meaning = if let Value::Text(word) = &node.value { meant(word) } else { None };
-        meaning.ok_or_else(|| Fault::new(format!("must be {}, not {}", words(choices, " or "), seen(&node.value))))
-    }
-}
-
-/// The words of a choice in a row.
-pub(super) fn words<T>(choices: Choices<T>, separator: &str) -> String {
-    choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(separator)
+        if name.chars().all(|c| c == '.') {
+            return Err(Fault::new("must not be dots alone").hint("reports are kept in a folder of this name"));
+        }
+        Ok(name)
+    })
 }
 
 /// One axis of the grid.
-pub(super) fn axis(node: &Node) -> Result<Vec<u32>, Fault> {
-    let form = || Fault::new(format!("must be numbers from 1 to {}", Grid::LARGEST)).hint("such as [1, 2, 4, 8]");
-    let Value::List(items) = &node.value else { return Err(form()) };
-    if items.len() > AXIS_NUMBERS {
-        return Err(Fault::new(format!("must be at most {AXIS_NUMBERS} numbers")));
-    }
-    let whole = |item: &Node| if let Value::Whole(number) = item.value { u32::try_from(number).ok() } else { None };
-    let numbers: Option<Vec<u32>> = items.iter().map(whole).collect();
-    Grid::axis(&numbers.ok_or_else(form)?).map_err(|error| Fault::new(error.to_string()).hint("such as [1, 2, 4, 8]"))
+pub(super) fn axis() -> Kind<'static, Vec<u32>> {
+    let schema = json!({
+        "type": "array",
+        "items": {"type": "integer", "minimum": 1, "maximum": Grid::LARGEST},
+        "minItems": 1,
+        "maxItems": AXIS_NUMBERS,
+    });
+    Kind::new(schema, |node| {
+        let form = || Fault::new(format!("must be numbers from 1 to {}", Grid::LARGEST)).hint("such as [1, 2, 4, 8]");
+        let Value::List(items) = &node.value else { return Err(form()) };
+        if items.len() > AXIS_NUMBERS {
+            return Err(Fault::new(format!("must be at most {AXIS_NUMBERS} numbers")));
+        }
+        let whole = |item: &Node| if let Value::Whole(number) = item.value { u32::try_from(number).ok() } else { None };
+        let numbers: Option<Vec<u32>> = items.iter().map(whole).collect();
+        Grid::axis(&numbers.ok_or_else(form)?)
+            .map_err(|error| Fault::new(error.to_string()).hint("such as [1, 2, 4, 8]"))
+    })
+}
+
+/// Upper bounds of a histogram's buckets, seconds.
+pub(super) fn buckets() -> Kind<'static, Vec<f64>> {
+    let schema = json!({
+        "type": "array",
+        "items": {"type": "number", "exclusiveMinimum": 0},
+        "minItems": 1,
+        "maxItems": BUCKETS,
+        "uniqueItems": true,
+    });
+    Kind::new(schema, |node| {
+        let form = || {
+            Fault::new(format!("must be 1 to {BUCKETS} ascending numbers of seconds, each above 0"))
+                .hint("such as [0.1, 0.5, 1, 5]")
+        };
+        let Value::List(items) = &node.value else { return Err(form()) };
+        let bounds: Vec<f64> = items.iter().filter_map(|item| number_in(&item.value)).collect();
+        let are_sound = bounds.len() == items.len() && bounds.iter().all(|bound| bound.is_finite() && *bound > 0.0);
+        let ascend = bounds.iter().zip(bounds.iter().skip(1)).all(|(lower, upper)| lower < upper);
+        let is_fit = are_sound && ascend && (1..=BUCKETS).contains(&bounds.len());
+        is_fit.then_some(bounds).ok_or_else(form)
+    })
+}
+
+/// One of a few lists of words.
+pub(super) fn one_list_of<T: Copy>(choices: &'static [(&'static [&'static str], T)]) -> Kind<'static, T> {
+    let lists: Vec<_> = choices.iter().map(|(list, _)| list).collect();
+    Kind::new(json!({"enum": lists}), move |node| {
+        let word = |item: &Node| if let Value::Text(word) = &item.value { Some(word.clone()) } else { None };
+        let given: Option<Vec<String>> = match &node.value {
+            Value::List(items) => items.iter().map(word).collect(),
+            _ => None,
+        };
+        let meaning = given.and_then(|given| choices.iter().find(|(list, _)| given == *list));
+        meaning.map(|&(_, meaning)| meaning).ok_or_else(|| {
+            let lists: Vec<String> = choices.iter().map(|(list, _)| format!("[{}]", list.join(", "))).collect();
+            Fault::new(format!("must be {}, not {}", lists.join(" or "), seen(&node.value)))
+        })
+    })
+}
+
+/// A number, or `None` for one that is drawn.
+pub(super) fn seed(bounds: RangeInclusive<u64>) -> Kind<'static, Option<u64>> {
+    const RANDOM: &str = "random";
+    let given = whole(bounds);
+    Kind::new(json!({"anyOf": [{"const": RANDOM}, given.schema()]}), move |node| match &node.value {
+        Value::Text(word) if word == RANDOM => Ok(None),
+        Value::Whole(_) => given.read(node).map(Some),
+        other => Err(Fault::new(format!("must be random or a whole number, not {}", other.kind()))),
+    })
 }
 
 /// Where a server is, and the host that stands for its hardware.
@@ -153,8 +112,8 @@ pub(super) struct ServerUrl {
     pub(super) host: String,
 }
 
-pub(super) fn server_url(node: &Node) -> Result<ServerUrl, Fault> {
-    checked_url(&text(node)?)
+pub(super) fn server_url() -> Kind<'static, ServerUrl> {
+    text().with(json!({"pattern": "^https?://[^?#]+$"})).and_then(|text| checked_url(&text))
 }
 
 /// No message repeats the URL: it may hold a password.
@@ -174,8 +133,11 @@ pub(super) fn checked_url(text: &str) -> Result<ServerUrl, Fault> {
     Ok(ServerUrl { url: url.as_str().trim_end_matches('/').to_owned(), host })
 }
 
+/// The characters of a header's name, as a pattern of JSON Schema.
+pub(super) const HEADER_NAME: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+
 /// A header that is sent with every request. No message repeats its value.
-pub(super) fn header(name: &str, node: &Node) -> Result<(String, Secret), Fault> {
+pub(super) fn header(name: &str, value: &str) -> Result<(String, Secret), Fault> {
     use reqwest::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
     let own = [CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING];
@@ -183,20 +145,6 @@ pub(super) fn header(name: &str, node: &Node) -> Result<(String, Secret), Fault>
     if own.contains(&parsed) {
         return Err(Fault::new("is set by the program itself").hint("remove it"));
     }
-    let value = text(node)?;
-    HeaderValue::try_from(&value).map_err(|_| Fault::new("has characters that a header cannot carry"))?;
+    HeaderValue::try_from(value).map_err(|_| Fault::new("has characters that a header cannot carry"))?;
     Ok((name.to_owned(), Secret::new(value)))
-}
-
-/// A value as it is quoted in a message.
-fn seen(value: &Value) -> String {
-    /// The most characters of a quotation.
-    const QUOTED: usize = 40;
-    match value {
-        Value::Text(text) if text.chars().count() <= QUOTED => format!("`{text}`"),
-        Value::Whole(number) => number.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::Flag(flag) => flag.to_string(),
-        other => other.kind().to_owned(),
-    }
 }

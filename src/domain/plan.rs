@@ -51,6 +51,8 @@ pub struct Connection {
     pub api: Api,
     /// Sent as a bearer token.
     pub api_key: Option<Secret>,
+    /// Where the key was read, if from a file: it may hold another one later.
+    pub api_key_file: Option<PathBuf>,
     /// Sent with every request; values may be secret.
     pub headers: Vec<(String, Secret)>,
     /// PEM certificates to trust beside the system's.
@@ -134,6 +136,16 @@ impl Default for RequestPlan {
             first_token_timeout: Duration::from_secs(120),
             between_tokens_timeout: Duration::from_secs(60),
         }
+    }
+}
+
+impl RequestPlan {
+    /// The most tokens of a warm-up's answer: it need only touch what a request touches.
+    pub const WARMUP_TOKENS: u32 = 16;
+
+    /// The length that a warm-up asks for.
+    pub fn warmup_tokens(&self) -> u32 {
+        self.output_tokens.min(Self::WARMUP_TOKENS)
     }
 }
 

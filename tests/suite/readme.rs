@@ -100,3 +100,12 @@ fn every_command_is_there() {
         .collect();
     assert!(missing.is_empty(), "not in README.md: {missing:?}");
 }
+
+#[test]
+fn every_example_is_there() {
+    let readme = readme();
+    let examples = std::fs::read_dir(root().join("docs/examples")).expect("docs/examples");
+    let names = examples.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let missing: Vec<String> = names.filter(|name| !readme.contains(&format!("(docs/examples/{name})"))).collect();
+    assert!(missing.is_empty(), "not linked from README.md: {missing:?}");
+}

@@ -1,0 +1,56 @@
+//! The whole file, and the sections that are no more than a few keys.
+
+use crate::domain::LatencyMeasure;
+use crate::domain::plan::{MetricsPlan, ReportPlan, StoragePlan};
+
+use super::super::Config;
+use super::super::files::Surroundings;
+use super::super::kind::{duration, one_of, path, whole};
+use super::super::section::Section;
+use super::super::value::{buckets, one_list_of};
+use super::schedule::schedule;
+use super::target::targets;
+use super::{CELL_DETAILS, COUNT, HISTOGRAM_LABELS, REPORT_EVERY, REPORTS_KEPT, RETENTION};
+
+/// The whole file.
+pub(in crate::config) fn config(root: &mut Section<'_>, around: Surroundings<'_>) -> Config {
+    let storage = root.section("storage", storage);
+    let (schedule, seed_was_drawn) = root.section("schedule", |s| schedule(s, around));
+    Config {
+        storage,
+        targets: targets(root, around, schedule.warmup_requests),
+        schedule,
+        seed_was_drawn,
+        report: root.section("report", report),
+        metrics: root.section("metrics", metrics),
+    }
+}
+
+fn storage(s: &mut Section<'_>) -> StoragePlan {
+    let default = StoragePlan::default();
+    StoragePlan {
+        path: s.take_or("path", default.path, path()),
+        retention: s.take_or("retention", default.retention, duration(RETENTION)),
+    }
+}
+
+fn report(s: &mut Section<'_>) -> ReportPlan {
+    let default = ReportPlan::default();
+    ReportPlan {
+        every: s.take_or("every", default.every, duration(REPORT_EVERY)),
+        keep: s.take_or("keep", default.keep, whole(REPORTS_KEPT)),
+    }
+}
+
+fn metrics(s: &mut Section<'_>) -> MetricsPlan {
+    let default = MetricsPlan::default();
+    MetricsPlan {
+        cells: s.take_or("cells", default.cells, one_of(CELL_DETAILS)),
+        histogram_labels: s.take_or("histogram_labels", default.histogram_labels, one_list_of(HISTOGRAM_LABELS)),
+        buckets: s.section("buckets", |s| {
+            let bounds = |&measure: &LatencyMeasure| Some((measure, s.take(measure.as_str(), buckets())?));
+            LatencyMeasure::ALL.iter().filter_map(bounds).collect()
+        }),
+        max_series: s.take_or("max_series", default.max_series, whole(COUNT)),
+    }
+}

@@ -1,0 +1,69 @@
+//! The table of keys: each key with its default, its bounds and where it goes.
+//!
+//! Defaults are `domain::plan`'s; the few that have no home there stand here, with the
+//! bounds and the words that the generated configuration shows too.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::domain::Endpoint;
+use crate::domain::plan::{Api, CellDetail, CellOrder, HistogramLabels};
+
+use super::kind::Choices;
+
+mod budget;
+mod file;
+mod schedule;
+mod target;
+
+pub(super) use file::config;
+pub(super) use schedule::draw_seed;
+pub(super) use target::default_grid;
+
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+const RETENTION: RangeInclusive<Duration> = DAY..=Duration::from_secs(3650 * 86_400);
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
+const PAUSE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+const CYCLE_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=YEAR;
+const REPORT_EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=YEAR;
+pub(super) const MAX_DUTY: RangeInclusive<f64> = 0.01..=1.0;
+pub(super) const REPORTS_KEPT: RangeInclusive<usize> = 1..=100_000;
+pub(super) const PROMPT_TOKENS: RangeInclusive<u32> = 8..=16_384;
+pub(super) const OUTPUT_TOKENS: RangeInclusive<u32> = 1..=32_768;
+pub(super) const TEMPERATURE: RangeInclusive<f64> = 0.0..=2.0;
+pub(super) const WARMUP_REQUESTS: RangeInclusive<u32> = 0..=100;
+
+/// The largest whole number that JSON, SQLite and a Prometheus sample all hold exactly.
+const LARGEST_EXACT: u64 = (1 << 53) - 1;
+const SEED: RangeInclusive<u64> = 0..=LARGEST_EXACT;
+const COUNT: RangeInclusive<u64> = 1..=LARGEST_EXACT;
+
+/// Each target has series, a folder and tasks of its own.
+const MOST_TARGETS: usize = 256;
+const MOST_WINDOWS: usize = 64;
+
+pub(super) const APIS: Choices<Api> = &[("auto", Api::Auto), ("ollama", Api::Ollama), ("openai", Api::OpenAi)];
+pub(super) const ENDPOINTS: Choices<Endpoint> =
+    &[(Endpoint::Completions.as_str(), Endpoint::Completions), (Endpoint::Chat.as_str(), Endpoint::Chat)];
+pub(super) const ORDERS: Choices<CellOrder> = &[("shuffled", CellOrder::Shuffled), ("ascending", CellOrder::Ascending)];
+/// Whether prefix caches are avoided.
+pub(super) const PREFIX_CACHE: Choices<bool> = &[("avoid", true), ("allow", false)];
+pub(super) const PRESETS: Choices<Preset> = &[("auto", Preset::Auto), ("legacy", Preset::Legacy)];
+pub(super) const CELL_DETAILS: Choices<CellDetail> =
+    &[("full", CellDetail::Full), ("core", CellDetail::Core), ("off", CellDetail::Off)];
+pub(super) const HISTOGRAM_LABELS: &[(&[&str], HistogramLabels)] = &[
+    (&[], HistogramLabels::None),
+    (&["workers"], HistogramLabels::Workers),
+    (&["workers", "batch"], HistogramLabels::WorkersAndBatch),
+];
+
+/// A grid that has a name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Preset {
+    Auto,
+    Legacy,
+}
