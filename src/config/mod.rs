@@ -23,8 +23,8 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use default_yaml::default_yaml;
-pub use load::{from_file, without_file};
+pub use default_yaml::{Draft, default_yaml, draft_yaml};
+pub use load::{drafted, from_file, without_file};
 pub use problem::{Problem, Problems};
 
 /// Everything that a configuration decides.
