@@ -27,6 +27,8 @@ pub struct Args {
 
 #[derive(Clone, Debug, PartialEq, Subcommand)]
 pub enum Command {
+    /// Ask a server what it is and write a configuration that fits it
+    Init(InitArgs),
     /// Measure without end; serve metrics, pages and reports
     Run(RunArgs),
     /// Show the whole product against a simulated server, with nothing else installed
@@ -127,6 +129,26 @@ pub struct WebArgs {
     #[arg(long = "web.listen-address", env = "LLMSOAK_WEB_LISTEN_ADDRESS", hide_env_values = true)]
     #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:11499", value_delimiter = ',')]
     pub listen_addresses: Vec<ListenAddress>,
+}
+
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct InitArgs {
+    /// Server to ask, such as http://127.0.0.1:11434
+    pub url: String,
+    /// Model to measure [default: one that is loaded, else the first]
+    #[arg(long = "target.model", env = "LLMSOAK_TARGET_MODEL", hide_env_values = true, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// File with the server's API key
+    #[arg(long = "target.api-key-file", env = "LLMSOAK_TARGET_API_KEY_FILE", hide_env_values = true)]
+    #[arg(value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// File to write; - for stdout
+    #[arg(long = "config.file", env = "LLMSOAK_CONFIG_FILE", hide_env_values = true)]
+    #[arg(value_name = "FILE", default_value = "llmsoak.yml")]
+    pub file: PathBuf,
+    /// Overwrite the file if it is there
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]

@@ -46,7 +46,7 @@ pub(super) async fn identify(client: &Client, model: Option<&str>) -> Result<Ide
 }
 
 /// Asks a path that the server need not have; `None` of anything else than JSON.
-async fn json(client: &Client, path: &str) -> Option<Value> {
+pub(super) async fn json(client: &Client, path: &str) -> Option<Value> {
     client.probe(path).await.ok().as_ref().and_then(parsed)
 }
 
@@ -66,7 +66,7 @@ fn parsed(probed: &Probed) -> Option<Value> {
 }
 
 /// The text at a path of members, not empty and of bounded length.
-fn text(value: &Value, path: &str) -> Option<String> {
+pub(super) fn text(value: &Value, path: &str) -> Option<String> {
     let text = value.pointer(path)?.as_str()?.trim();
     let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
     (!text.is_empty()).then_some(text)
@@ -77,7 +77,7 @@ fn count(value: &Value, path: &str) -> Option<u32> {
     value.pointer(path)?.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|&n| n > 0)
 }
 
-fn list<'a>(value: &'a Value, path: &str) -> &'a [Value] {
+pub(super) fn list<'a>(value: &'a Value, path: &str) -> &'a [Value] {
     value.pointer(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 

@@ -11,9 +11,11 @@ pub mod framing;
 pub mod http;
 pub mod identify;
 pub mod stream;
+pub mod survey;
 pub mod timeline;
 
 pub use http::{Client, ClientError};
 pub use identify::Identified;
 pub use stream::{Caller, Dropped, Timeouts};
+pub use survey::{Offer, choose};
 pub use timeline::Timeline;

@@ -279,7 +279,8 @@ mod tests {
         check_scalar("gemma3:4b", "gemma3:4b");
         check_scalar("http://127.0.0.1:1/v2", "http://127.0.0.1:1/v2");
         check_scalar("/models/a+b.gguf", "/models/a+b.gguf");
-        for word in ["1.0", "1e3", "On", "null", "~", "-", "a: b", "a #b", "[a]", "&a", "*a", "x:", ".inf", " a", "a b"] {
+        for word in ["1.0", "1e3", "On", "null", "~", "-", "a: b", "a #b", "[a]", "&a", "*a", "x:", ".inf", " a", "a b"]
+        {
             check_scalar(word, &format!("\"{word}\""));
         }
         check_scalar("a\"b\\c", r#""a\"b\\c""#);
@@ -308,7 +309,8 @@ mod tests {
 
     /// Names as servers may have them, and those that YAML has a meaning for.
     fn model() -> impl Strategy<Value = String> {
-        let odd = ["true", "NO", "~", "0x1f", "1_000", "1:30", ".nan", "2026-01-01", "- a", "? a", "!!int 1", "<<", "%a"];
+        let odd =
+            ["true", "NO", "~", "0x1f", "1_000", "1:30", ".nan", "2026-01-01", "- a", "? a", "!!int 1", "<<", "%a"];
         prop_oneof!["\\PC{1,60}", "[ -~]{1,60}", prop::sample::select(odd.to_vec()).prop_map(str::to_owned)]
             .prop_filter("not blank", |name| !name.trim().is_empty())
     }

@@ -8,6 +8,7 @@
 mod apis;
 mod crash;
 mod daemon;
+mod init;
 mod lanes;
 mod once;
 mod readme;
