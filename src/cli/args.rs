@@ -185,7 +185,13 @@ pub struct OnceArgs {
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct CheckArgs {
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub source: SourceArgs,
+    /// Ask the servers, and send each a request to learn how long a cycle will take
+    #[arg(long)]
+    pub probe: bool,
+    /// With --probe: ask, but send no request
+    #[arg(long, requires = "probe")]
+    pub no_requests: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]

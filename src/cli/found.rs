@@ -15,13 +15,9 @@ const CONTEXT_KEPT: u32 = 64 + 32;
 /// The most models that are named.
 const MOST_NAMED: usize = 20;
 
-/// What is said where tokens may cost money, and above which key.
-const BILLED: [(&str, &str); 4] = [
-    ("request", "No private address: tokens may cost money. At most so many, warm-ups counted:"),
-    ("request", "budget: {requests_per_day: 400, tokens_per_day: 100000}"),
-    ("pause_between_samples", "From the start of a cycle to the start of the next:"),
-    ("pause_between_samples", "cycle_interval: 12h"),
-];
+/// What is said of a server that somebody else runs.
+const BILLED: &str = "No private address: tokens may cost money. A cap on what is sent is targets[].budget, such as \
+    budget: {requests_per_day: 400, tokens_per_day: 100000}; a rest between cycles is cycle_interval, such as 12h.";
 
 /// A server, and how it was found.
 #[derive(Debug)]
@@ -70,7 +66,7 @@ impl Found {
             remarks.push(("ignore_eos", what.to_owned()));
         }
         if self.is_hosted() {
-            remarks.extend(BILLED.map(|(above, remark)| (above, remark.to_owned())));
+            remarks.push(("schedule", BILLED.to_owned()));
         }
         Draft {
             name: self.target_name(),
@@ -257,8 +253,7 @@ mod tests {
             let found = found(url, host);
             assert_eq!(found.is_hosted(), expected, "{url}");
             let yaml = draft_yaml(&found.draft());
-            assert_eq!(yaml.contains("\n    # budget: {"), expected, "{yaml}");
-            assert_eq!(yaml.contains("\n  # cycle_interval: 12h"), expected, "{yaml}");
+            assert_eq!(yaml.contains("\n# No private address: "), expected, "{yaml}");
         }
     }
 

@@ -31,7 +31,7 @@ use crate::domain::{
 use crate::store::{CycleStart, Sighting, Writer};
 
 /// Warm-up answers are at most so long: enough for the shapes and the clocks to settle.
-const WARMUP_TOKENS: u32 = 16;
+pub const WARMUP_TOKENS: u32 = 16;
 /// The pause after the first failure to reach the server; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
