@@ -18,7 +18,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::domain::plan::{GridPlan, TargetPlan};
 use crate::domain::{Event, Happening, TargetId};
-use crate::metrics::{LogCounter, Metrics, ProcessSources, ReportCounter};
+use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
 use crate::soak::{Board, Bus, HttpBackend, LagMeter, Limits, Soak, SoakTarget, TargetSnapshot, WallClock};
 use crate::store::{Reader, Writer};
 use crate::web;
@@ -71,10 +71,13 @@ impl Session {
         let sources = ProcessSources {
             log: self.log,
             reports: reports_written.clone(),
+            reload: ReloadStatus::new(clock.now()),
             lag: lag.clone(),
             storage: history.status(),
         };
-        let metrics = Arc::new(Metrics::new(board.clone(), sources).context("cannot register the metrics")?);
+        let metrics = Arc::new(
+            Metrics::new(board.clone(), sources, &self.config.metrics).context("cannot register the metrics")?,
+        );
         // The board was restored above, before anything could ask.
         let readiness = web::Readiness::default();
         readiness.set_ready();
