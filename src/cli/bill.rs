@@ -244,7 +244,7 @@ mod tests {
     fn durations_are_said_as_people_say_them() {
         for (seconds, expected) in [
             (0.04, "0.04 s"),
-            (3.14, "3.1 s"),
+            (3.12, "3.1 s"),
             (42.0, "42 s"),
             (720.0, "12 min"),
             (12_600.0, "3.5 h"),

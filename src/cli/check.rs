@@ -29,14 +29,19 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if args.probe {
         service_runtime()?.block_on(async {
             for view in &mut views {
+                // A slow server takes minutes over an answer.
+                eprintln!("asking target {} …", view.target.name);
                 view.seen = Some(probe(view.target, !args.no_requests).await);
             }
         });
     }
     let series = total_series(&config.metrics, views.iter().map(View::grid));
+    // As planned, and as the servers make it.
+    let verdict = within_bounds(&config).and_then(|()| bounded(series, &config.metrics));
+    let soundness = if verdict.is_ok() { "sound" } else { "not sound" };
     let mut text = match args.source.source() {
-        Source::File(path) => format!("{}: sound\n", path.display()),
-        Source::Target { .. } => "sound\n".to_owned(),
+        Source::File(path) => format!("{}: {soundness}\n", path.display()),
+        Source::Target { .. } => format!("{soundness}\n"),
     };
     for view in &views {
         let _ = write!(text, "\n{view}");
@@ -44,7 +49,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     text += &lanes(&views);
     let _ = writeln!(text, "\nseries in all: {series} of at most {} (metrics.max_series)", config.metrics.max_series);
     print(text);
-    bounded(series, &config.metrics)?;
+    verdict?;
     let has_failed = views.iter().any(|view| view.failure().is_some());
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -214,9 +219,12 @@ impl View<'_> {
                 format!("about {} or more: answers that are written at once slow each other down{windows}", rough(time))
             }
             None => {
-                let pauses = rough(pauses(&self.grid(), schedule));
+                let pauses = match pauses(&self.grid(), schedule) {
+                    Duration::ZERO => String::new(),
+                    pauses => format!("; pauses alone take {}", rough(pauses)),
+                };
                 let mend = if self.seen.is_none() { "--probe asks the server" } else { "no answer to go by" };
-                format!("not known: {mend}; pauses alone take {pauses}{windows}")
+                format!("not known: {mend}{pauses}{windows}")
             }
         }
     }
@@ -276,4 +284,99 @@ fn axis(numbers: &[u32]) -> String {
 fn rough_latency(latency: Duration) -> String {
     let seconds = latency.as_secs_f64();
     if seconds < 1.0 { format!("{} ms", two_digits(seconds * 1e3)) } else { format!("{} s", two_digits(seconds)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bill::Pace;
+    use super::*;
+    use crate::config::without_file;
+    use crate::domain::plan::BudgetPlan;
+    use crate::domain::{FailureKind, ServerIdentity, ServerKind};
+
+    /// A target with a grid of one cell, which takes 2 requests, a warm-up and 60 s a cycle.
+    fn config() -> Config {
+        let mut config = without_file("http://h:1", Some("m")).expect("is sound");
+        let target = config.targets.first_mut().expect("a target");
+        target.grid = GridPlan::Fixed(Grid::new(&[1], &[2], true).expect("axes are sound"));
+        target.request.output_tokens = 11;
+        config.schedule.pause_between_samples = Duration::ZERO;
+        config
+    }
+
+    fn seen() -> Seen {
+        let identity = ServerIdentity {
+            kind: ServerKind::Vllm,
+            version: None,
+            model: "m".to_owned(),
+            model_digest: None,
+            model_file: None,
+            quantization: None,
+            slots: Some(2),
+            context_per_slot: Some(70),
+        };
+        let pace = Pace { first_token: Duration::from_secs(10), step: Duration::from_secs(1) };
+        let answer = Answer { pace, output_tokens: 11, prompt_tokens: Some(100), dropped: None };
+        Seen { identity, answer: Some(Ok(answer)) }
+    }
+
+    /// The row of that label, as it is shown.
+    fn check_row(config: &Config, seen: Option<Result<Seen, RequestFailure>>, label: &str, expected: Option<&str>) {
+        let shown = View { config, target: &config.targets[0], seen }.to_string();
+        let row = shown.lines().find_map(|line| line.trim_start().strip_prefix(label));
+        assert_eq!(row.map(str::trim_start), expected, "{shown}");
+    }
+
+    #[test]
+    fn a_cycle_takes_what_the_answer_lets_expect_or_what_is_configured() {
+        let mut config = config();
+        check_row(&config, None, "time", Some("not known: --probe asks the server"));
+        let expected = "about 60 s or more: answers that are written at once slow each other down";
+        check_row(&config, Some(Ok(seen())), "time", Some(expected));
+        let unasked = Seen { answer: None, ..seen() };
+        check_row(&config, Some(Ok(unasked)), "time", Some("not known: no answer to go by"));
+        config.schedule.pause_between_samples = Duration::from_secs(3);
+        check_row(&config, None, "time", Some("not known: --probe asks the server; pauses alone take 3.0 s"));
+        config.schedule.cycle_interval = Duration::from_secs(7200);
+        check_row(&config, Some(Ok(seen())), "time", Some("2.0 h (schedule.cycle_interval)"));
+    }
+
+    #[test]
+    fn a_budget_that_makes_cycles_rarer_is_told() {
+        let mut config = config();
+        check_row(&config, None, "budget", None);
+        config.targets[0].budget = BudgetPlan { requests_per_day: Some(6), ..BudgetPlan::default() };
+        check_row(&config, None, "budget", Some("allows 2.0 cycles a day: one takes 12 h or more"));
+        check_row(&config, Some(Ok(seen())), "budget", Some("allows 2.0 cycles a day: one takes 12 h or more"));
+        config.targets[0].budget = BudgetPlan { requests_per_hour: Some(600), ..BudgetPlan::default() };
+        check_row(&config, Some(Ok(seen())), "budget", Some("allows 4800 cycles a day"));
+    }
+
+    #[test]
+    fn what_does_not_fit_or_fails_is_told() {
+        let config = config();
+        let expected = "too small: 100 tokens of the prompt and 11 of the answer do not fit into 70";
+        check_row(&config, Some(Ok(seen())), "context", Some(expected));
+        let failure = || RequestFailure::new(FailureKind::Http5xx, "503: loading");
+        let failed = Seen { answer: Some(Err(failure())), ..seen() };
+        check_row(&config, Some(Ok(failed)), "answer", Some("none: http_5xx: 503: loading"));
+        check_row(&config, Some(Err(failure())), "server", Some("cannot be asked: http_5xx: 503: loading"));
+        check_row(&config, Some(Err(failure())), "hint:", Some("the server is not ready; try again when it is"));
+        let short = Answer { output_tokens: 4, ..seen().answer.expect("one").expect("an answer") };
+        let short = Seen { answer: Some(Ok(short)), ..seen() };
+        let expected = "first token after 10 s, then 1.0 s a token; 4 tokens of 11: cycles of such answers are shorter";
+        check_row(&config, Some(Ok(short)), "answer", Some(expected));
+    }
+
+    #[test]
+    fn more_series_than_allowed_are_refused() {
+        let mut config = config();
+        assert!(within_bounds(&config).is_ok());
+        let series = size::series(&config.metrics, [&config.targets[0].grid.grid(None)]);
+        config.metrics.max_series = series;
+        assert!(within_bounds(&config).is_ok());
+        config.metrics.max_series = series - 1;
+        let refusal = within_bounds(&config).expect_err("is too much").to_string();
+        assert!(refusal.starts_with(&format!("metrics.max_series: the grids make {series} series")), "{refusal}");
+    }
 }

@@ -4,6 +4,7 @@
 //! flag.
 
 pub mod args;
+mod bill;
 mod check;
 mod demo;
 mod found;
@@ -11,6 +12,7 @@ mod hints;
 mod init;
 mod observe;
 mod once;
+mod probe;
 mod reporting;
 mod run;
 mod session;
