@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::client::Offer;
 use crate::config::Draft;
-use crate::domain::{Grid, ServerIdentity, ServerKind};
+use crate::domain::{Endpoint, Grid, ServerIdentity, ServerKind};
 
 /// More slots than these make a grid whose cycle takes hours.
 const MOST_SLOTS: u32 = 256;
@@ -65,6 +65,10 @@ impl Found {
             let what = "This kind of server cannot be held to a length: answers may be shorter. Compare token rates.";
             remarks.push(("ignore_eos", what.to_owned()));
         }
+        let has_chat_alone = self.is_hosted() && self.identity.kind == ServerKind::OpenAiCompatible;
+        if has_chat_alone {
+            remarks.push(("endpoint", "Most hosted services know chat alone.".to_owned()));
+        }
         if self.is_hosted() {
             remarks.push(("schedule", BILLED.to_owned()));
         }
@@ -74,6 +78,7 @@ impl Found {
             model: Some(self.identity.model.clone()),
             api_key_file: self.key_file.clone(),
             axes: Some((grid.workers().to_vec(), grid.batch().to_vec())),
+            endpoint: if has_chat_alone { Endpoint::Chat } else { default.endpoint },
             output_tokens,
             remarks,
         }
@@ -236,6 +241,19 @@ mod tests {
             assert_eq!(sound_name(text), expected, "{text}");
         }
         assert_eq!(sound_name(&"x".repeat(80)).len(), 64);
+    }
+
+    #[test]
+    fn a_hosted_service_is_asked_to_chat() {
+        let endpoint = |url: &str, host: &str, kind| {
+            let mut found = found(url, host);
+            found.identity.kind = kind;
+            drafted(&found.draft()).expect("is sound").targets[0].request.endpoint
+        };
+        let (service, own) = (("https://api.example.com", "api.example.com"), ("https://gpu1", "gpu1"));
+        assert_eq!(endpoint(service.0, service.1, ServerKind::OpenAiCompatible), Endpoint::Chat);
+        assert_eq!(endpoint(service.0, service.1, ServerKind::Vllm), Endpoint::Completions);
+        assert_eq!(endpoint(own.0, own.1, ServerKind::OpenAiCompatible), Endpoint::Completions);
     }
 
     #[test]

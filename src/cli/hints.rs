@@ -29,6 +29,9 @@ pub(super) fn hint(failure: &RequestFailure) -> Option<&'static str> {
         FailureKind::Protocol => {
             "is it a model server? Its address ends before /v1 or /api; a path before those belongs to it"
         }
+        FailureKind::Http4xx if failure.detail.starts_with("404") => {
+            "is the model's name right? A service without /v1/completions needs `endpoint: chat`"
+        }
         _ => return None,
     })
 }

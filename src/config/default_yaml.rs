@@ -7,6 +7,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use crate::domain::Endpoint;
 use crate::domain::plan::{Connection, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan};
 
 use super::duration::show;
@@ -27,6 +28,7 @@ pub struct Draft {
     pub api_key_file: Option<String>,
     /// Workers and batch; left out, the grid is the default preset.
     pub axes: Option<(Vec<u32>, Vec<u32>)>,
+    pub endpoint: Endpoint,
     pub output_tokens: u32,
     /// Comments on lines of their own, each above the key that it goes with. They may quote
     /// a server.
@@ -35,13 +37,15 @@ pub struct Draft {
 
 impl Default for Draft {
     fn default() -> Self {
+        let request = RequestPlan::default();
         Self {
             name: "workstation".to_owned(),
             url: "http://127.0.0.1:11434".to_owned(),
             model: None,
             api_key_file: None,
             axes: None,
-            output_tokens: RequestPlan::default().output_tokens,
+            endpoint: request.endpoint,
+            output_tokens: request.output_tokens,
             remarks: Vec::new(),
         }
     }
@@ -205,7 +209,7 @@ fn request(draft: &Draft) -> String {
       first_token_timeout: {first} # since the server's last sign of progress on any request
       between_tokens_timeout: {between} # from one token of an answer to the next
 ",
-        endpoint = word(ENDPOINTS, default.endpoint),
+        endpoint = word(ENDPOINTS, draft.endpoint),
         endpoints = words(ENDPOINTS, " | "),
         prompt_bounds = bounds(&PROMPT_TOKENS),
         cache = word(PREFIX_CACHE, default.avoid_prefix_cache),
