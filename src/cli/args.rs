@@ -27,6 +27,8 @@ pub struct Args {
 
 #[derive(Clone, Debug, PartialEq, Subcommand)]
 pub enum Command {
+    /// Ask a server what it is and write a configuration that fits it
+    Init(InitArgs),
     /// Measure without end; serve metrics, pages and reports
     Run(RunArgs),
     /// Show the whole product against a simulated server, with nothing else installed
@@ -130,6 +132,26 @@ pub struct WebArgs {
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct InitArgs {
+    /// Server to ask, such as http://127.0.0.1:11434
+    pub url: String,
+    /// Model to measure [default: one that is loaded, else the first]
+    #[arg(long = "target.model", env = "LLMSOAK_TARGET_MODEL", hide_env_values = true, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// File with the server's API key
+    #[arg(long = "target.api-key-file", env = "LLMSOAK_TARGET_API_KEY_FILE", hide_env_values = true)]
+    #[arg(value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// File to write; - for stdout
+    #[arg(long = "config.file", env = "LLMSOAK_CONFIG_FILE", hide_env_values = true)]
+    #[arg(value_name = "FILE", default_value = "llmsoak.yml")]
+    pub file: PathBuf,
+    /// Overwrite the file if it is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct RunArgs {
     #[command(flatten)]
     pub source: SourceArgs,
@@ -163,7 +185,13 @@ pub struct OnceArgs {
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct CheckArgs {
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub source: SourceArgs,
+    /// Ask the servers, and send each a request to learn how long a cycle will take
+    #[arg(long)]
+    pub probe: bool,
+    /// With --probe: ask, but send no request
+    #[arg(long, requires = "probe")]
+    pub no_requests: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -400,6 +428,7 @@ mod tests {
             "run --config.file=a --target.url=http://h",
             "error: the argument '--config.file <FILE>' cannot be used with '--target.url <URL>'",
         );
+        check_refused("check --no-requests", "error: the following required arguments were not provided:");
         check_refused("run --target.model=m", "error: the following required arguments were not provided:");
         check_refused("once --cycles 0", "error: invalid value '0' for '--cycles <N>': 0 is not in 1..=10000");
         check_refused("sim --noise 2", "error: invalid value '2' for '--noise <RATIO>': must be a number from 0 to 1");

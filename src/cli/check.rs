@@ -1,39 +1,382 @@
-//! `llmsoak check`: is the configuration sound, and what will a cycle take?
+//! `llmsoak check`: is the configuration sound, what will a cycle take, do the servers answer?
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::args::CheckArgs;
+use anyhow::bail;
+
+use super::args::{CheckArgs, Source, StorageArgs};
+use super::bill::{Bill, budgeted_time, cycle_time, pauses, rough, two_digits};
+use super::hints::hint;
 use super::print;
-use crate::config;
-use crate::domain::plan::{GridPlan, SchedulePlan, TargetPlan};
+use super::probe::{Answer, Seen, probe};
+use super::run::configured;
+use super::session::service_runtime;
+use crate::config::Config;
+use crate::domain::plan::{GridPlan, MetricsPlan, Prompts, TargetPlan};
+use crate::domain::{Grid, RequestFailure};
+use crate::metrics::size;
+use crate::soak::WallClock;
+
+/// The most numbers of an axis that are shown.
+const MOST_NUMBERS: usize = 16;
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let config = config::from_file(&args.config.file)?;
-    let mut text = format!("{}: sound\n", args.config.file.display());
-    for target in &config.targets {
-        let _ = writeln!(text, "{}", bill(target, &config.schedule));
+    let config = configured(&args.source, &StorageArgs { path: None })?;
+    let mut views: Vec<View<'_>> = config.targets.iter().map(|target| View::new(&config, target)).collect();
+    if args.probe {
+        service_runtime()?.block_on(async {
+            for view in &mut views {
+                // A slow server takes minutes over an answer.
+                eprintln!("asking target {} …", view.target.name);
+                view.seen = Some(probe(view.target, !args.no_requests).await);
+            }
+        });
     }
+    let series = total_series(&config.metrics, views.iter().map(View::grid));
+    // As planned, and as the servers make it.
+    let verdict = within_bounds(&config).and_then(|()| bounded(series, &config.metrics));
+    let soundness = if verdict.is_ok() { "sound" } else { "not sound" };
+    let mut text = match args.source.source() {
+        Source::File(path) => format!("{}: {soundness}\n", path.display()),
+        Source::Target { .. } => format!("{soundness}\n"),
+    };
+    for view in &views {
+        let _ = write!(text, "\n{view}");
+    }
+    text += &lanes(&views);
+    let _ = writeln!(text, "\nseries in all: {series} of at most {} (metrics.max_series)", config.metrics.max_series);
     print(text);
-    Ok(ExitCode::SUCCESS)
+    verdict?;
+    let has_failed = views.iter().any(|view| view.failure().is_some());
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What a cycle of a target sends and asks for.
-fn bill(target: &TargetPlan, schedule: &SchedulePlan) -> String {
-    let grid = target.grid.grid(None);
-    let measured = grid.measured();
-    let requests: u64 = measured.iter().map(|cell| u64::from(cell.batch)).sum();
-    let warmups: u64 =
-        measured.iter().map(|cell| u64::from(cell.concurrency()) * u64::from(schedule.warmup_requests)).sum();
-    let tokens = requests * u64::from(target.request.output_tokens);
-    let assumed = match target.grid {
-        GridPlan::Automatic { .. } => " (the grid follows the server's slots; taken as 4 here)",
-        GridPlan::Fixed(_) => "",
+/// Refuses a configuration that makes more series than it allows itself.
+pub(super) fn within_bounds(config: &Config) -> anyhow::Result<()> {
+    let grids = config.targets.iter().map(|target| target.grid.grid(None));
+    bounded(total_series(&config.metrics, grids), &config.metrics)
+}
+
+fn total_series(plan: &MetricsPlan, grids: impl Iterator<Item = Grid>) -> u64 {
+    size::series(plan, &grids.collect::<Vec<_>>())
+}
+
+fn bounded(series: u64, plan: &MetricsPlan) -> anyhow::Result<()> {
+    let most = plan.max_series;
+    if series > most {
+        bail!(
+            "metrics.max_series: the grids make {series} series, more than {most}\n  hint: shorten the lists, leave \
+             out what metrics.cells and metrics.histogram_labels add, or allow more"
+        );
+    }
+    Ok(())
+}
+
+/// A target and what its server said, if it was asked.
+struct View<'a> {
+    config: &'a Config,
+    target: &'a TargetPlan,
+    seen: Option<Result<Seen, RequestFailure>>,
+}
+
+impl<'a> View<'a> {
+    fn new(config: &'a Config, target: &'a TargetPlan) -> Self {
+        Self { config, target, seen: None }
+    }
+
+    fn server(&self) -> Option<&Seen> {
+        self.seen.as_ref()?.as_ref().ok()
+    }
+
+    fn slots(&self) -> Option<u32> {
+        self.server()?.identity.slots
+    }
+
+    fn grid(&self) -> Grid {
+        self.target.grid.grid(self.slots())
+    }
+
+    fn answer(&self) -> Option<&Answer> {
+        self.server()?.answer.as_ref()?.as_ref().ok()
+    }
+
+    /// Why the target cannot be measured.
+    fn failure(&self) -> Option<&RequestFailure> {
+        match self.seen.as_ref()? {
+            Ok(seen) => seen.answer.as_ref()?.as_ref().err(),
+            Err(failure) => Some(failure),
+        }
+    }
+
+    fn bill(&self) -> Bill {
+        let told = self.answer().and_then(|answer| answer.prompt_tokens);
+        Bill::of(&self.grid(), &self.target.request, &self.config.schedule, told)
+    }
+
+    /// The least time of a cycle, if an answer says how fast the server is.
+    fn time(&self) -> Option<Duration> {
+        let pace = self.answer()?.pace;
+        Some(cycle_time(&self.grid(), self.slots(), &self.target.request, &self.config.schedule, pace))
+    }
+}
+
+impl fmt::Display for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "target {}: {}", self.target.name, self.target.connection.url)?;
+        let (bill, grid) = (self.bill(), self.grid());
+        let series = size::of_target(&self.config.metrics, &grid);
+        let Bill { cells, measured, requests, warmups, .. } = bill;
+        let rows = [
+            ("server", self.server_row()),
+            ("grid", Some(format!("workers {}; batch {}{}", axis(grid.workers()), axis(grid.batch()), self.fitted()))),
+            ("cells", Some(format!("{cells}: {measured} measured, {} copies of those", cells - measured))),
+            ("requests", Some(format!("{requests}, and {warmups} warm-ups"))),
+            ("tokens", Some(tokens_row(&bill))),
+            ("series", Some(series.to_string())),
+            ("context", self.context_row()),
+            ("answer", self.answer_row()),
+            ("fields", self.fields_row()),
+            ("time", Some(self.time_row())),
+            ("budget", self.budget_row(&bill)),
+        ];
+        for (label, value) in rows {
+            if let Some(value) = value {
+                writeln!(f, "  {label:8}  {value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl View<'_> {
+    fn server_row(&self) -> Option<String> {
+        let identity = match self.seen.as_ref()? {
+            Ok(seen) => &seen.identity,
+            Err(failure) => return Some(format!("cannot be asked: {}", with_hint(failure))),
+        };
+        let version = identity.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+        let slots = identity.slots.map_or("slots not told".to_owned(), |slots| format!("{slots} slots"));
+        let context = identity.context_per_slot.map(|n| format!(", a context of {n} tokens")).unwrap_or_default();
+        Some(format!("{}{version}, model {}, {slots}{context}", identity.kind, identity.model))
+    }
+
+    /// What an automatic grid goes by.
+    fn fitted(&self) -> String {
+        match (&self.target.grid, self.slots(), self.server()) {
+            (GridPlan::Fixed(_), ..) => String::new(),
+            (_, Some(slots), _) => format!(" (fitted to {slots} slots)"),
+            (_, None, Some(_)) => " (automatic; the server does not tell its slots: taken as 4)".to_owned(),
+            (_, None, None) => " (automatic; follows the server's slots: taken as 4 here)".to_owned(),
+        }
+    }
+
+    /// Whether prompt and answer find room.
+    fn context_row(&self) -> Option<String> {
+        let context = u64::from(self.server()?.identity.context_per_slot?);
+        let planned = match self.target.request.prompts {
+            Prompts::BuiltIn { tokens } => Some(u64::from(tokens)),
+            Prompts::Lines { .. } => None,
+        };
+        let prompt = self.answer().and_then(|answer| answer.prompt_tokens).or(planned)?;
+        let output = u64::from(self.target.request.output_tokens);
+        (prompt + output > context).then(|| {
+            format!("too small: {prompt} tokens of the prompt and {output} of the answer do not fit into {context}")
+        })
+    }
+
+    fn answer_row(&self) -> Option<String> {
+        let Answer { pace, output_tokens, .. } = match self.server()?.answer.as_ref()? {
+            Ok(answer) => answer,
+            Err(failure) => return Some(format!("none: {}", with_hint(failure))),
+        };
+        let asked = self.target.request.output_tokens;
+        let length = if *output_tokens < u64::from(asked) {
+            format!("; {output_tokens} tokens of {asked}: cycles of such answers are shorter")
+        } else {
+            String::new()
+        };
+        let step = rough_latency(pace.step);
+        Some(format!("first token after {}, then {step} a token{length}", rough_latency(pace.first_token)))
+    }
+
+    fn fields_row(&self) -> Option<String> {
+        let dropped = self.answer()?.dropped.as_ref()?;
+        Some(format!("refused, and left out from then on: {}", dropped.fields.join(", ")))
+    }
+
+    fn time_row(&self) -> String {
+        let schedule = &self.config.schedule;
+        let has_windows = schedule.windows.next_change(WallClock::System.now()).is_some();
+        let windows = if has_windows { "; only the hours of schedule.windows count" } else { "" };
+        match self.time() {
+            Some(time) if time == schedule.cycle_interval => {
+                format!("{} (schedule.cycle_interval){windows}", rough(time))
+            }
+            Some(time) => {
+                format!("about {} or more: answers that are written at once slow each other down{windows}", rough(time))
+            }
+            None => {
+                let pauses = match pauses(&self.grid(), schedule) {
+                    Duration::ZERO => String::new(),
+                    pauses => format!("; pauses alone take {}", rough(pauses)),
+                };
+                let mend = if self.seen.is_none() { "--probe asks the server" } else { "no answer to go by" };
+                format!("not known: {mend}{pauses}{windows}")
+            }
+        }
+    }
+
+    fn budget_row(&self, bill: &Bill) -> Option<String> {
+        let cycles = bill.cycles_a_day(&self.target.budget)?;
+        let least = budgeted_time(cycles);
+        let is_longer = self.time().is_none_or(|time| least > time);
+        let effect = if is_longer { format!(": one takes {} or more", rough(least)) } else { String::new() };
+        Some(format!("allows {} cycles a day{effect}", two_digits(cycles)))
+    }
+}
+
+/// The lanes whose targets take turns.
+fn lanes(views: &[View<'_>]) -> String {
+    let mut lanes: BTreeMap<&str, Vec<&View<'_>>> = BTreeMap::new();
+    for view in views {
+        lanes.entry(&view.target.lane).or_default().push(view);
+    }
+    let mut text = String::new();
+    for (lane, views) in lanes.into_iter().filter(|(_, views)| views.len() > 1) {
+        let times: Option<Vec<Duration>> = views.iter().map(|view| view.time()).collect();
+        let total = times.map(|times| times.into_iter().fold(Duration::ZERO, Duration::saturating_add));
+        let time = total.map(|total| format!(": a cycle of each takes about {} or more", rough(total)));
+        let _ = writeln!(text, "\nlane {lane}: {} targets take turns{}", views.len(), time.unwrap_or_default());
+    }
+    text
+}
+
+fn tokens_row(bill: &Bill) -> String {
+    let prompts = |tokens: Option<u64>| {
+        tokens.map_or("prompts of unknown length".to_owned(), |n| format!("about {n} of prompts"))
     };
     format!(
-        "target {}: {} cells, {} of them measured{assumed}; a cycle sends {requests} requests and {warmups} warm-ups and asks for {tokens} tokens, warm-ups not counted",
-        target.name,
-        grid.cells().count(),
-        measured.len(),
+        "{} and {} of answers; warm-ups {} and at most {} of answers",
+        prompts(bill.prompt_tokens),
+        bill.output_tokens,
+        prompts(bill.warmup_prompt_tokens),
+        bill.warmup_output_tokens,
     )
+}
+
+fn with_hint(failure: &RequestFailure) -> String {
+    hint(failure).map_or_else(|| failure.to_string(), |hint| format!("{failure}\n            hint: {hint}"))
+}
+
+/// Numbers of an axis, those in the middle left out where they are many.
+fn axis(numbers: &[u32]) -> String {
+    let joined = |numbers: &[u32]| numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    match (numbers.get(..MOST_NUMBERS), numbers.last()) {
+        (Some(first), Some(last)) if numbers.len() > MOST_NUMBERS => format!("{} … {last}", joined(first)),
+        _ => joined(numbers),
+    }
+}
+
+/// A latency in the unit that gives it few digits.
+fn rough_latency(latency: Duration) -> String {
+    let seconds = latency.as_secs_f64();
+    if seconds < 1.0 { format!("{} ms", two_digits(seconds * 1e3)) } else { format!("{} s", two_digits(seconds)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bill::Pace;
+    use super::*;
+    use crate::config::without_file;
+    use crate::domain::plan::BudgetPlan;
+    use crate::domain::{FailureKind, ServerIdentity, ServerKind};
+
+    /// A target with a grid of one cell, which takes 2 requests, a warm-up and 60 s a cycle.
+    fn config() -> Config {
+        let mut config = without_file("http://h:1", Some("m")).expect("is sound");
+        let target = config.targets.first_mut().expect("a target");
+        target.grid = GridPlan::Fixed(Grid::new(&[1], &[2], true).expect("axes are sound"));
+        target.request.output_tokens = 11;
+        config.schedule.pause_between_samples = Duration::ZERO;
+        config
+    }
+
+    fn seen() -> Seen {
+        let identity = ServerIdentity {
+            kind: ServerKind::Vllm,
+            version: None,
+            model: "m".to_owned(),
+            model_digest: None,
+            model_file: None,
+            quantization: None,
+            slots: Some(2),
+            context_per_slot: Some(70),
+        };
+        let pace = Pace { first_token: Duration::from_secs(10), step: Duration::from_secs(1) };
+        let answer = Answer { pace, output_tokens: 11, prompt_tokens: Some(100), dropped: None };
+        Seen { identity, answer: Some(Ok(answer)) }
+    }
+
+    /// The row of that label, as it is shown.
+    fn check_row(config: &Config, seen: Option<Result<Seen, RequestFailure>>, label: &str, expected: Option<&str>) {
+        let shown = View { config, target: &config.targets[0], seen }.to_string();
+        let row = shown.lines().find_map(|line| line.trim_start().strip_prefix(label));
+        assert_eq!(row.map(str::trim_start), expected, "{shown}");
+    }
+
+    #[test]
+    fn a_cycle_takes_what_the_answer_lets_expect_or_what_is_configured() {
+        let mut config = config();
+        check_row(&config, None, "time", Some("not known: --probe asks the server"));
+        let expected = "about 60 s or more: answers that are written at once slow each other down";
+        check_row(&config, Some(Ok(seen())), "time", Some(expected));
+        let unasked = Seen { answer: None, ..seen() };
+        check_row(&config, Some(Ok(unasked)), "time", Some("not known: no answer to go by"));
+        config.schedule.pause_between_samples = Duration::from_secs(3);
+        check_row(&config, None, "time", Some("not known: --probe asks the server; pauses alone take 3.0 s"));
+        config.schedule.cycle_interval = Duration::from_secs(7200);
+        check_row(&config, Some(Ok(seen())), "time", Some("2.0 h (schedule.cycle_interval)"));
+    }
+
+    #[test]
+    fn a_budget_that_makes_cycles_rarer_is_told() {
+        let mut config = config();
+        check_row(&config, None, "budget", None);
+        config.targets[0].budget = BudgetPlan { requests_per_day: Some(6), ..BudgetPlan::default() };
+        check_row(&config, None, "budget", Some("allows 2.0 cycles a day: one takes 12 h or more"));
+        check_row(&config, Some(Ok(seen())), "budget", Some("allows 2.0 cycles a day: one takes 12 h or more"));
+        config.targets[0].budget = BudgetPlan { requests_per_hour: Some(600), ..BudgetPlan::default() };
+        check_row(&config, Some(Ok(seen())), "budget", Some("allows 4800 cycles a day"));
+    }
+
+    #[test]
+    fn what_does_not_fit_or_fails_is_told() {
+        let config = config();
+        let expected = "too small: 100 tokens of the prompt and 11 of the answer do not fit into 70";
+        check_row(&config, Some(Ok(seen())), "context", Some(expected));
+        let failure = || RequestFailure::new(FailureKind::Http5xx, "503: loading");
+        let failed = Seen { answer: Some(Err(failure())), ..seen() };
+        check_row(&config, Some(Ok(failed)), "answer", Some("none: http_5xx: 503: loading"));
+        check_row(&config, Some(Err(failure())), "server", Some("cannot be asked: http_5xx: 503: loading"));
+        check_row(&config, Some(Err(failure())), "hint:", Some("the server is not ready; try again when it is"));
+        let short = Answer { output_tokens: 4, ..seen().answer.expect("one").expect("an answer") };
+        let short = Seen { answer: Some(Ok(short)), ..seen() };
+        let expected = "first token after 10 s, then 1.0 s a token; 4 tokens of 11: cycles of such answers are shorter";
+        check_row(&config, Some(Ok(short)), "answer", Some(expected));
+    }
+
+    #[test]
+    fn more_series_than_allowed_are_refused() {
+        let mut config = config();
+        assert!(within_bounds(&config).is_ok());
+        let series = size::series(&config.metrics, [&config.targets[0].grid.grid(None)]);
+        config.metrics.max_series = series;
+        assert!(within_bounds(&config).is_ok());
+        config.metrics.max_series = series - 1;
+        let refusal = within_bounds(&config).expect_err("is too much").to_string();
+        assert!(refusal.starts_with(&format!("metrics.max_series: the grids make {series} series")), "{refusal}");
+    }
 }

@@ -4,10 +4,15 @@
 //! flag.
 
 pub mod args;
+mod bill;
 mod check;
 mod demo;
+mod found;
+mod hints;
+mod init;
 mod observe;
 mod once;
+mod probe;
 mod reload;
 mod reporting;
 mod retention;
@@ -43,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run::run(&run, log),
         Command::Demo(demo) => demo::run(&demo, log),
         Command::Once(once) => once::run(&once, log),
+        Command::Init(init) => init::run(&init),
         Command::Sim(sim) => sim::run(&sim),
         Command::Check(check) => check::run(&check),
         Command::Report(report) => reporting::run(&report),

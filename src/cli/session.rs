@@ -78,7 +78,7 @@ impl Session {
         let sources = ProcessSources {
             log,
             reports: reports_written.clone(),
-            reloads: status.clone(),
+            reload: status.clone(),
             lag: lag.clone(),
             storage: history.status(),
         };

@@ -228,8 +228,9 @@ pub(super) fn classify(error: &reqwest::Error) -> RequestFailure {
 }
 
 fn is_tls(cause: &(dyn std::error::Error + 'static)) -> bool {
+    // An I/O error hides the error that it wraps from the chain of causes, and may wrap another.
     let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    cause.is::<rustls::Error>() || wrapped.and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
+    cause.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
 }
 
 fn is_broken_connection(cause: &(dyn std::error::Error + 'static)) -> bool {

@@ -46,7 +46,7 @@ pub(super) async fn identify(client: &Client, model: Option<&str>) -> Result<Ide
 }
 
 /// Asks a path that the server need not have; `None` of anything else than JSON.
-async fn json(client: &Client, path: &str) -> Option<Value> {
+pub(super) async fn json(client: &Client, path: &str) -> Option<Value> {
     client.probe(path).await.ok().as_ref().and_then(parsed)
 }
 

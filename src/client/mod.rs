@@ -14,9 +14,11 @@ pub mod http;
 pub mod identify;
 pub mod occupancy;
 pub mod stream;
+pub mod survey;
 pub mod timeline;
 
 pub use http::{Client, ClientError};
 pub use identify::Identified;
 pub use stream::{Caller, Dropped, Timeouts};
+pub use survey::{Offer, choose};
 pub use timeline::Timeline;

@@ -1,13 +1,14 @@
-//! The configuration that README shows: every key, its default, and what it is for.
+//! The text of a configuration of one target: every key, its value, and what it is for.
 //!
-//! Defaults, bounds and choices are written from the values that the reader uses. A test
-//! reads the text back and compares; another finds every known key in it.
+//! README shows the one that says nothing but defaults; `llmsoak init` writes one that
+//! fits a server. Defaults, bounds and choices are written from the values that the reader
+//! uses. A test reads the text back and compares; another finds every known key in it.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use crate::domain::LatencyMeasure;
 use crate::domain::plan::{Connection, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan};
+use crate::domain::{Endpoint, LatencyMeasure};
 
 use crate::domain::duration::show;
 use super::keys::{
@@ -17,22 +18,125 @@ use super::keys::{
 use super::kind::{Choices, percent, words};
 use super::window::LOCAL;
 
+/// What a configuration says of its one target; all else in it is default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub name: String,
+    pub url: String,
+    /// Left out, the key is commented out.
+    pub model: Option<String>,
+    /// Left out, the key is commented out.
+    pub api_key_file: Option<String>,
+    /// Workers and batch; left out, the grid is the default preset.
+    pub axes: Option<(Vec<u32>, Vec<u32>)>,
+    pub endpoint: Endpoint,
+    pub output_tokens: u32,
+    /// Comments on lines of their own, each above the key that it goes with. They may quote
+    /// a server.
+    pub remarks: Vec<(&'static str, String)>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        let request = RequestPlan::default();
+        Self {
+            name: "workstation".to_owned(),
+            url: "http://127.0.0.1:11434".to_owned(),
+            model: None,
+            api_key_file: None,
+            axes: None,
+            endpoint: request.endpoint,
+            output_tokens: request.output_tokens,
+            remarks: Vec::new(),
+        }
+    }
+}
+
 /// A configuration file of one target in which every key has its default value.
 ///
 /// A key that is commented out has no value by default; what stands there is an example.
 pub fn default_yaml() -> String {
-    aligned(&[storage(), target(), grid(), request(), budget(), schedule(), report(), metrics()].concat())
+    draft_yaml(&Draft::default())
+}
+
+/// The configuration file of a draft, every key in it.
+pub fn draft_yaml(draft: &Draft) -> String {
+    let target = [target(draft), grid(draft), request(draft), budget()].concat();
+    let yaml = [storage(), target, schedule(), report(), metrics()].concat();
+    remarked(&aligned(&yaml), &draft.remarks)
 }
 
 /// Puts the comments under each other.
 fn aligned(yaml: &str) -> String {
     /// Wide enough for every key and its value.
     const COLUMN: usize = 40;
+    // The last: a value may hold such a mark, the comments here do not.
     let line = |line: &str| match line.rsplit_once(" # ") {
         Some((key, comment)) => format!("{key:COLUMN$} # {comment}\n"),
         None => format!("{line}\n"),
     };
     yaml.lines().map(line).collect()
+}
+
+/// Puts each remark above the first line that has its key.
+fn remarked(yaml: &str, remarks: &[(&str, String)]) -> String {
+    let mut remarks: Vec<_> = remarks.iter().collect();
+    let mut text = String::new();
+    for line in yaml.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let key = line.trim_start_matches([' ', '#', '-']).split_once(':').map(|(key, _)| key);
+        for (_, remark) in remarks.extract_if(.., |(above, _)| key == Some(*above)) {
+            text += &comment(indent, remark);
+        }
+        text += line;
+        text.push('\n');
+    }
+    text
+}
+
+/// A comment in lines of bounded width, without what no line of YAML may hold.
+fn comment(indent: usize, remark: &str) -> String {
+    const WIDTH: usize = 100;
+    let shown: String = remark.chars().map(|c| if is_plain(c) { c } else { '?' }).collect();
+    let mut lines: Vec<String> = Vec::new();
+    for word in shown.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + word.len() < WIDTH => *line += &format!(" {word}"),
+            _ => lines.push(format!("{:indent$}# {word}", "")),
+        }
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// Whether a character stands for itself wherever it is: no control, no invisible mark, no
+/// other alphabet's line break.
+fn is_plain(c: char) -> bool {
+    c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() || "×≥–…".contains(c)
+}
+
+/// Text as a value of a key: in quotes where it could be taken for anything else.
+fn scalar(text: &str) -> String {
+    const WORDS: [&str; 11] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"];
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "._/@+-:".contains(c);
+    let is_word = WORDS.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text.chars().all(is_safe)
+        && !text.ends_with(':')
+        && !is_word
+    {
+        return text.to_owned();
+    }
+    let escaped = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if is_plain(c) => c.to_string(),
+        c => format!("\\U{:08x}", u32::from(c)),
+    };
+    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
+}
+
+/// A key with its value, or commented out with an example.
+fn optional(key: &str, value: Option<&str>, example: &str) -> String {
+    value.map_or_else(|| format!("# {key}: {example}"), |value| format!("{key}: {}", scalar(value)))
 }
 
 fn storage() -> String {
@@ -47,35 +151,42 @@ fn storage() -> String {
     )
 }
 
-fn target() -> String {
+fn target(draft: &Draft) -> String {
     let default = Connection::default();
     format!(
         "targets: # at least one; each is one model on one server
-  - name: workstation # labels series and names a folder of reports: 1 to 64 of A-Z a-z 0-9 . _ -
-    url: http://127.0.0.1:11434 # http or https, perhaps with a path; no credentials
-    # model: gemma3:4b # left out: the server's first
+  - name: {name} # labels series and names a folder of reports: 1 to 64 of A-Z a-z 0-9 . _ -
+    url: {url} # http or https, perhaps with a path; no credentials
+    {model} # left out: the server's first
     api: {api} # {apis}; auto: found out by asking
     # lane: gpu0 # targets of one lane never run at the same time; left out: the URL's host
-    # api_key_file: /run/secrets/key # sent as a bearer token; relative files lie beside this one
+    {api_key_file} # sent as a bearer token; relative files lie beside this one
     # api_key_env: LLM_API_KEY # or the environment variable that holds it
     headers: {{}} # sent with every request, as `name: value`
     tls:
       # ca_file: ca.pem # PEM certificates to trust beside the system's
       insecure_skip_verify: {insecure} # true: the server's certificate is not looked at
 ",
+        name = scalar(&draft.name),
+        url = scalar(&draft.url),
+        model = optional("model", draft.model.as_deref(), "gemma3:4b"),
+        api_key_file = optional("api_key_file", draft.api_key_file.as_deref(), "/run/secrets/key"),
         api = word(APIS, default.api),
         apis = words(APIS, " | "),
         insecure = default.tls_insecure_skip_verify,
     )
 }
 
-fn grid() -> String {
+fn grid(draft: &Draft) -> String {
     let (preset, share) = default_grid();
+    // A key that is not used starts with a mark.
+    let (preset_mark, axes_mark) = if draft.axes.is_some() { ("# ", "") } else { ("", "# ") };
+    let (workers, batch) = draft.axes.clone().unwrap_or_else(|| (vec![1, 2, 4, 8], vec![1, 4, 16, 32]));
     format!(
         "    grid: # a preset, or both of the lists
-      preset: {preset} # {presets}; auto: fitted to the server's slots, legacy: 14 × 9 cells
-      # workers: [1, 2, 4, 8] # requests in flight at once
-      # batch: [1, 4, 16, 32] # requests of one measurement
+      {preset_mark}preset: {preset} # {presets}; auto: fitted to the server's slots, legacy: 14 × 9 cells
+      {axes_mark}workers: {workers:?} # requests in flight at once
+      {axes_mark}batch: {batch:?} # requests of one measurement
       share_equivalent_cells: {share} # cells of one batch with workers ≥ batch are measured once
 ",
         preset = word(PRESETS, preset),
@@ -83,7 +194,7 @@ fn grid() -> String {
     )
 }
 
-fn request() -> String {
+fn request(draft: &Draft) -> String {
     let default = RequestPlan::default();
     let prompt_tokens = match default.prompts {
         Prompts::BuiltIn { tokens } => tokens.to_string(),
@@ -103,12 +214,12 @@ fn request() -> String {
       first_token_timeout: {first} # since the server's last sign of progress on any request
       between_tokens_timeout: {between} # from one token of an answer to the next
 ",
-        endpoint = word(ENDPOINTS, default.endpoint),
+        endpoint = word(ENDPOINTS, draft.endpoint),
         endpoints = words(ENDPOINTS, " | "),
         prompt_bounds = bounds(&PROMPT_TOKENS),
         cache = word(PREFIX_CACHE, default.avoid_prefix_cache),
         caches = words(PREFIX_CACHE, " | "),
-        output_tokens = default.output_tokens,
+        output_tokens = draft.output_tokens,
         output_bounds = bounds(&OUTPUT_TOKENS),
         ignore_eos = default.ignore_eos,
         temperature = default.temperature,
@@ -203,4 +314,70 @@ fn word<T: Copy + PartialEq>(choices: Choices<T>, value: T) -> &'static str {
 
 fn bounds(range: &RangeInclusive<impl Display>) -> String {
     format!("{} to {}", range.start(), range.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::load::drafted;
+    use super::*;
+    use crate::domain::Grid;
+    use crate::domain::plan::GridPlan;
+
+    fn check_scalar(text: &str, expected: &str) {
+        assert_eq!(scalar(text), expected);
+    }
+
+    #[test]
+    fn what_could_be_taken_for_something_else_is_quoted() {
+        check_scalar("gemma3:4b", "gemma3:4b");
+        check_scalar("http://127.0.0.1:1/v2", "http://127.0.0.1:1/v2");
+        check_scalar("/models/a+b.gguf", "/models/a+b.gguf");
+        for word in ["1.0", "1e3", "On", "null", "~", "-", "a: b", "a #b", "[a]", "&a", "*a", "x:", ".inf", " a", "a b"]
+        {
+            check_scalar(word, &format!("\"{word}\""));
+        }
+        check_scalar("a\"b\\c", r#""a\"b\\c""#);
+        check_scalar("a\u{2028}\u{feff}b", r#""a\U00002028\U0000feffb""#);
+    }
+
+    #[test]
+    fn remarks_stand_above_their_keys_and_break_no_line() {
+        let quoted = "offers\r\n  x: 1\u{85}\u{2028}".to_owned() + &"word ".repeat(30);
+        let remarks = vec![("workers", "told: 4 slots".to_owned()), ("model", quoted)];
+        let yaml = draft_yaml(&Draft { remarks, ..Draft::default() });
+        let lines: Vec<&str> = yaml.lines().collect();
+        let place = |start: &str| lines.iter().position(|line| line.starts_with(start)).expect(start);
+        assert_eq!(lines[place("      # told: 4 slots") + 1].split(':').next(), Some("      # workers"));
+        assert_eq!(lines[place("    # model:") - 2].split("word").next(), Some("    # offers?? x: 1??"));
+        assert!(lines[place("    # model:") - 1].starts_with("    # word"));
+    }
+
+    #[test]
+    fn axes_stand_in_the_place_of_the_preset() {
+        let axes = Some((vec![1, 2], vec![1, 2, 4]));
+        let config = drafted(&Draft { axes, ..Draft::default() }).expect("is sound");
+        let expected = Grid::new(&[1, 2], &[1, 2, 4], true).expect("axes are sound");
+        assert_eq!(config.targets[0].grid, GridPlan::Fixed(expected));
+    }
+
+    /// Names as servers may have them, and those that YAML has a meaning for.
+    fn model() -> impl Strategy<Value = String> {
+        let odd =
+            ["true", "NO", "~", "0x1f", "1_000", "1:30", ".nan", "2026-01-01", "- a", "? a", "!!int 1", "<<", "%a"];
+        prop_oneof!["\\PC{1,60}", "[ -~]{1,60}", prop::sample::select(odd.to_vec()).prop_map(str::to_owned)]
+            .prop_filter("not blank", |name| !name.trim().is_empty())
+    }
+
+    proptest! {
+        #[test]
+        fn any_model_name_survives(name in model()) {
+            let remarks = vec![("model", format!("others: {name}"))];
+            let draft = Draft { model: Some(name.clone()), remarks, ..Draft::default() };
+            let config = drafted(&draft).map_err(|problems| TestCaseError::fail(problems.to_string()))?;
+            prop_assert_eq!(config.targets[0].model.as_deref(), Some(name.as_str()));
+            prop_assert_eq!(&config.targets[0].connection.url, &draft.url);
+        }
+    }
 }

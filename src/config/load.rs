@@ -6,6 +6,7 @@ use crate::domain::plan::{
     BudgetPlan, Connection, GridPlan, MetricsPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, TargetPlan,
 };
 
+use super::default_yaml::{Draft, draft_yaml};
 use super::files::{Surroundings, read_config, read_key_file};
 use super::kind::checked_text;
 use super::problem::{Collector, Fault};
@@ -38,6 +39,13 @@ pub(super) fn from_text(text: &str, file: &str, around: Surroundings<'_>) -> Res
         }
     };
     problems.finish(config)
+}
+
+/// The configuration that the text of a draft comes to. Relative files start in the working
+/// directory.
+pub fn drafted(draft: &Draft) -> Result<Config, Problems> {
+    let around = Surroundings { folder: Path::new(""), variable: &|name| std::env::var(name).ok() };
+    from_text(&draft_yaml(draft), "draft", around)
 }
 
 /// The configuration of one target with nothing but defaults, for a run without a file.

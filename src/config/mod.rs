@@ -26,9 +26,9 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use default_yaml::default_yaml;
+pub use default_yaml::{Draft, default_yaml, draft_yaml};
 pub use files::read_key_file;
-pub use load::{from_file, without_file};
+pub use load::{drafted, from_file, without_file};
 pub use problem::{Fault, Problem, Problems};
 pub use schema::json_schema;
 

@@ -6,16 +6,23 @@
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::family::{Family, Reading, describe, unix_seconds};
+use super::family::{Labelled, Reading, TARGET_LABELS, describe_all, families, unix_seconds, zero_or_one};
 use crate::analysis::optimum::Best;
-use crate::domain::{Measurement, Quantiles};
+use crate::domain::plan::CellDetail;
+use crate::domain::{Grid, Measurement, Quantiles, Sample};
 use crate::soak::board::{Board, CellSnapshot, TargetSnapshot};
 
 const CELL_LABELS: [&str; 4] = ["target", "model", "workers", "batch"];
 const ROW_LABELS: [&str; 3] = ["target", "model", "workers"];
 const OBJECTIVE_LABELS: [&str; 3] = ["target", "model", "objective"];
-/// The one objective that there is.
-const THROUGHPUT: &str = "throughput";
+/// The objectives that there are.
+const OBJECTIVES: [&str; 1] = ["throughput"];
+
+/// A cell as it is shown: a copy has the figures of the cell that was measured for it.
+struct Shown {
+    cell: CellSnapshot,
+    is_copy: bool,
+}
 
 /// Reads a figure off the last valid sample.
 macro_rules! of_sample {
@@ -23,9 +30,9 @@ macro_rules! of_sample {
         Reading {
             name: concat!("llmsoak_cell_", $name),
             help: $help,
-            value: |cell: &CellSnapshot| {
+            value: |shown: &Shown| {
                 let read: fn(&Measurement) -> Option<f64> = $read;
-                read(&cell.last_valid.as_ref()?.measurement)
+                read(&shown.cell.last_valid.as_ref()?.measurement)
             },
         }
     };
@@ -37,7 +44,10 @@ macro_rules! of_attempt {
         Reading {
             name: concat!("llmsoak_cell_", $name),
             help: $help,
-            value: |cell: &CellSnapshot| Some($read(&cell.last_attempt)),
+            value: |shown: &Shown| {
+                let read: fn(&Sample) -> f64 = $read;
+                Some(read(&shown.cell.last_attempt))
+            },
         }
     };
 }
@@ -54,24 +64,41 @@ fn p99(quantiles: Option<Quantiles>) -> Option<f64> {
     Some(quantiles?.p99)
 }
 
-const CELL_READINGS: &[Reading<CellSnapshot>] = &[
+/// What an optimum and a heat map need.
+const CORE_READINGS: &[Reading<Shown>] = &[
     of_sample!("tokens_per_second", "Output tokens of all successful answers / total seconds.", |m| Some(
         m.tokens_per_second
     )),
+    of_sample!("duration_seconds", "First send to last completion of the batch.", |m| Some(m.total_seconds)),
+    of_sample!("time_to_first_token_p95_seconds", "Send to first text-bearing chunk, 95th percentile.", |m| p95(
+        m.time_to_first_token
+    )),
+    of_attempt!("valid", "Whether the last attempt gave a valid sample.", |s| zero_or_one(s.is_valid())),
+    of_attempt!("completed_timestamp_seconds", "End of the last attempt.", |s| unix_seconds(s.completed_at)),
+    Reading {
+        name: "llmsoak_cell_samples",
+        help: "Valid samples of the running epoch.",
+        value: |shown| Some(shown.cell.estimate.map_or(0.0, |estimate| estimate.samples as f64)),
+    },
+    Reading {
+        name: "llmsoak_cell_shared",
+        help: "1 on copies of an equivalent cell, 0 on measured ones.",
+        value: |shown| Some(zero_or_one(shown.is_copy)),
+    },
+];
+
+/// The rest.
+const FURTHER_READINGS: &[Reading<Shown>] = &[
     of_sample!(
         "steady_tokens_per_second",
         "Output tokens a second while at least 90 % of min(W, B, slots) streams decode.",
         |m| m.steady_tokens_per_second
     ),
-    of_sample!("duration_seconds", "First send to last completion of the batch.", |m| Some(m.total_seconds)),
     of_sample!("seconds_per_request", "Duration / batch.", |m| Some(m.seconds_per_request)),
     of_sample!("output_tokens", "Output tokens of all successful answers.", |m| Some(m.output_tokens as f64)),
     of_sample!("prompt_tokens_per_second", "Uncached prompt tokens / the server's time on them.", |m| m
         .prompt_tokens_per_second),
     of_sample!("time_to_first_token_p50_seconds", "Send to first text-bearing chunk, median.", |m| p50(
-        m.time_to_first_token
-    )),
-    of_sample!("time_to_first_token_p95_seconds", "Send to first text-bearing chunk, 95th percentile.", |m| p95(
         m.time_to_first_token
     )),
     of_sample!("time_to_first_token_p99_seconds", "Send to first text-bearing chunk, 99th percentile.", |m| p99(
@@ -92,26 +119,20 @@ const CELL_READINGS: &[Reading<CellSnapshot>] = &[
     of_sample!("observed_parallelism_peak", "Most such streams held for half a median inter-token latency.", |m| m
         .observed_parallelism_peak
         .map(f64::from)),
-    of_attempt!("requests", "Requests of the last attempt.", |s: &crate::domain::Sample| f64::from(
-        s.measurement.requests
-    )),
-    of_attempt!("request_failures", "Failed requests of the last attempt.", |s: &crate::domain::Sample| f64::from(
+    of_attempt!("requests", "Requests of the last attempt.", |s| f64::from(s.measurement.requests)),
+    of_attempt!("request_failures", "Failed requests of the last attempt.", |s| f64::from(
         s.measurement.failed_requests
     )),
-    of_attempt!("valid", "Whether the last attempt gave a valid sample.", |s: &crate::domain::Sample| f64::from(
-        u8::from(s.is_valid())
-    )),
-    of_attempt!("completed_timestamp_seconds", "End of the last attempt.", |s: &crate::domain::Sample| unix_seconds(
-        s.completed_at
-    )),
-    Reading {
-        name: "llmsoak_cell_samples",
-        help: "Valid samples of the running epoch.",
-        value: |cell| Some(cell.estimate.map_or(0.0, |estimate| estimate.samples as f64)),
-    },
 ];
 
-const SHARED: (&str, &str) = ("llmsoak_cell_shared", "1 on copies of an equivalent cell, 0 on measured ones.");
+fn cell_readings(detail: CellDetail) -> impl Iterator<Item = &'static Reading<Shown>> + Clone {
+    let (core, further) = match detail {
+        CellDetail::Full => (CORE_READINGS, FURTHER_READINGS),
+        CellDetail::Core => (CORE_READINGS, &[][..]),
+        CellDetail::Off => (&[][..], &[][..]),
+    };
+    core.iter().chain(further)
+}
 
 const ROW_READINGS: &[Reading<Best>] = &[
     Reading {
@@ -155,21 +176,27 @@ const OPTIMUM_READINGS: &[Reading<Crown>] = &[
     },
 ];
 
+/// How many series a target of that grid has here when all is measured.
+pub(super) fn series(detail: CellDetail, grid: &Grid) -> usize {
+    let rows = grid.workers().len();
+    let cells = rows * grid.batch().len();
+    cells * cell_readings(detail).count() + rows * ROW_READINGS.len() + OBJECTIVES.len() * OPTIMUM_READINGS.len()
+}
+
 /// Collects the results of all targets.
 #[derive(Debug)]
 pub(super) struct Cells {
     board: Board,
+    detail: CellDetail,
     descriptions: Vec<Desc>,
 }
 
 impl Cells {
-    pub(super) fn new(board: Board) -> Result<Self, prometheus::Error> {
-        let cells = CELL_READINGS.iter().map(|reading| (reading.name, reading.help, &CELL_LABELS[..]));
-        let rows = ROW_READINGS.iter().map(|reading| (reading.name, reading.help, &ROW_LABELS[..]));
-        let optimum = OPTIMUM_READINGS.iter().map(|reading| (reading.name, reading.help, &OBJECTIVE_LABELS[..]));
-        let all = cells.chain(rows).chain(optimum).chain([(SHARED.0, SHARED.1, &CELL_LABELS[..])]);
-        let descriptions = all.map(|(name, help, labels)| describe(name, help, labels)).collect::<Result<_, _>>()?;
-        Ok(Self { board, descriptions })
+    pub(super) fn new(board: Board, detail: CellDetail) -> Result<Self, prometheus::Error> {
+        let mut descriptions = describe_all(cell_readings(detail), &CELL_LABELS)?;
+        descriptions.extend(describe_all(ROW_READINGS, &ROW_LABELS)?);
+        descriptions.extend(describe_all(OPTIMUM_READINGS, &OBJECTIVE_LABELS)?);
+        Ok(Self { board, detail, descriptions })
     }
 }
 
@@ -180,86 +207,45 @@ impl Collector for Cells {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let snapshot = self.board.snapshot();
-        let targets: Vec<Target<'_>> = snapshot.targets.values().map(|target| Target::new(target)).collect();
-        let mut families = Vec::new();
-        for reading in CELL_READINGS {
-            let mut family = Family::gauge(reading.name, reading.help);
-            for cell in targets.iter().flat_map(|target| &target.cells) {
-                if let Some(value) = (reading.value)(cell.snapshot) {
-                    family.add(&cell.labels(), value);
-                }
-            }
-            families.push(family.finish());
-        }
-        let mut shared = Family::gauge(SHARED.0, SHARED.1);
-        for cell in targets.iter().flat_map(|target| &target.cells) {
-            shared.add(&cell.labels(), f64::from(u8::from(cell.is_copy)));
-        }
-        families.push(shared.finish());
-        for reading in ROW_READINGS {
-            let mut family = Family::gauge(reading.name, reading.help);
-            for target in &targets {
-                for best in target.snapshot.optimum.iter().flat_map(|optimum| &optimum.rows) {
-                    let [name, model] = target.labels();
-                    let workers = best.cell.workers.to_string();
-                    if let Some(value) = (reading.value)(best) {
-                        family.add(&[name, model, ("workers", &workers)], value);
-                    }
-                }
-            }
-            families.push(family.finish());
-        }
-        for reading in OPTIMUM_READINGS {
-            let mut family = Family::gauge(reading.name, reading.help);
-            for target in &targets {
-                let Some(optimum) = &target.snapshot.optimum else { continue };
-                let last = target.snapshot.cell(optimum.overall.cell).and_then(|cell| cell.last_valid.as_ref());
-                let time_to_first_token = last.and_then(|sample| sample.measurement.time_to_first_token);
-                let crown = Crown { best: optimum.overall, time_to_first_token };
-                let [name, model] = target.labels();
-                if let Some(value) = (reading.value)(&crown) {
-                    family.add(&[name, model, ("objective", THROUGHPUT)], value);
-                }
-            }
-            families.push(family.finish());
-        }
-        families.retain(|family| !family.get_metric().is_empty());
-        families
+        let targets = || snapshot.targets.values().map(AsRef::as_ref);
+        let cells: Vec<_> =
+            if self.detail == CellDetail::Off { Vec::new() } else { targets().flat_map(shown).collect() };
+        let rows: Vec<_> = targets().flat_map(rows).collect();
+        let crowns: Vec<_> = targets().filter_map(crown).collect();
+        let cells = families(cell_readings(self.detail), &cells);
+        cells.chain(families(ROW_READINGS, &rows)).chain(families(OPTIMUM_READINGS, &crowns)).collect()
     }
 }
 
-/// A target with the cells that it shows, their labels rendered once.
-struct Target<'a> {
-    snapshot: &'a TargetSnapshot,
-    cells: Vec<ShownCell<'a>>,
+/// The cells of a target that were attempted, and the copies of them.
+fn shown(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<Shown>> {
+    let cells = target.grid.iter().flat_map(|grid| grid.cells().map(move |cell| (cell, grid.is_copy(cell))));
+    cells.filter_map(|(cell, is_copy)| {
+        let (workers, batch) = (cell.workers.to_string(), cell.batch.to_string());
+        let [name, model] = target_labels(target);
+        let labels = [name, model, ("workers", workers.as_str()), ("batch", batch.as_str())];
+        Some(Labelled::new(&labels, Shown { cell: target.cell(cell)?.clone(), is_copy }))
+    })
 }
 
-struct ShownCell<'a> {
-    target: &'a TargetSnapshot,
-    snapshot: &'a CellSnapshot,
-    workers: String,
-    batch: String,
-    is_copy: bool,
+fn rows(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<Best>> {
+    target.optimum.iter().flat_map(|optimum| &optimum.rows).map(|best| {
+        let workers = best.cell.workers.to_string();
+        let [name, model] = target_labels(target);
+        Labelled::new(&[name, model, ("workers", workers.as_str())], *best)
+    })
 }
 
-impl<'a> Target<'a> {
-    fn new(target: &'a TargetSnapshot) -> Self {
-        let shown = target.grid.iter().flat_map(|grid| grid.cells().map(move |cell| (cell, grid.is_copy(cell))));
-        let cells = shown.filter_map(|(cell, is_copy)| {
-            let (workers, batch) = (cell.workers.to_string(), cell.batch.to_string());
-            Some(ShownCell { target, snapshot: target.cell(cell)?, workers, batch, is_copy })
-        });
-        Self { snapshot: target, cells: cells.collect() }
-    }
-
-    fn labels(&self) -> [(&'static str, &'a str); 2] {
-        [("target", &self.snapshot.id.name), ("model", &self.snapshot.id.model)]
-    }
+fn crown(target: &TargetSnapshot) -> Option<Labelled<Crown>> {
+    let best = target.optimum.as_ref()?.overall;
+    let last = target.cell(best.cell).and_then(|cell| cell.last_valid.as_ref());
+    let time_to_first_token = last.and_then(|sample| sample.measurement.time_to_first_token);
+    let [name, model] = target_labels(target);
+    let [objective] = OBJECTIVES;
+    Some(Labelled::new(&[name, model, ("objective", objective)], Crown { best, time_to_first_token }))
 }
 
-impl ShownCell<'_> {
-    fn labels(&self) -> [(&'static str, &str); 4] {
-        let id = &self.target.id;
-        [("target", &id.name), ("model", &id.model), ("workers", &self.workers), ("batch", &self.batch)]
-    }
+fn target_labels(target: &TargetSnapshot) -> [(&'static str, &str); 2] {
+    let [name, model] = TARGET_LABELS;
+    [(name, &target.id.name), (model, &target.id.model)]
 }

@@ -2,12 +2,17 @@
 //!
 //! Counters and histograms grow with the events of the bus ([`work`]); everything that is a
 //! state comes from one snapshot of the board, so that one scrape sees one state
-//! ([`state`], [`cells`]). The `prometheus` crate stays in this folder.
+//! ([`state`], [`cells`]). Each part lists its families in tables, from which [`size`] also
+//! says how many series they will be. The `prometheus` crate stays in this folder.
 
 mod cells;
 mod family;
+mod histogram;
 mod process;
+pub mod size;
 mod state;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use process::{LogCounter, ProcessSources, ReloadStatus, ReportCounter};
@@ -15,6 +20,7 @@ pub use process::{LogCounter, ProcessSources, ReloadStatus, ReportCounter};
 use prometheus::{Registry, TextEncoder};
 
 use crate::domain::Event;
+use crate::domain::plan::MetricsPlan;
 use crate::soak::Board;
 
 /// The content type of the text format.
@@ -28,16 +34,18 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers every family.
-    pub fn new(board: Board, sources: ProcessSources, _plan: &crate::domain::plan::MetricsPlan) -> Result<Self, prometheus::Error> {
+    /// Registers every family. The board's targets have their series from now on, others
+    /// once they join.
+    pub fn new(board: Board, sources: ProcessSources, plan: &MetricsPlan) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        process::register(&registry, sources)?;
-        let work = work::Work::register(&registry)?;
+        process::register(&registry, board.clone(), sources)?;
+        let work = work::Work::new(plan);
         for target in board.snapshot().targets.values() {
-            work.adopt(&target.id);
+            work.adopt(&target.id, target.grid.as_deref());
         }
+        registry.register(Box::new(work::Works::new(work.clone())?))?;
         registry.register(Box::new(state::States::new(board.clone())?))?;
-        registry.register(Box::new(cells::Cells::new(board)?))?;
+        registry.register(Box::new(cells::Cells::new(board, plan.cells)?))?;
         Ok(Self { registry, work })
     }
 

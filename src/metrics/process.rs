@@ -1,4 +1,4 @@
-//! The families of the process itself: build, log, timer lag, storage, reports.
+//! The families of the process itself: build, log, timer lag, storage, reloads, reports.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,15 +8,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
+use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts, Registry};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::family::{Family, describe, unix_seconds};
+use super::family::{
+    Family, Labelled, Reading, TARGET_LABELS, describe, describe_all, families, series_of_histogram, unix_seconds,
+    zero_or_one,
+};
 use crate::domain::TargetId;
 use crate::soak::LagMeter;
+use crate::soak::board::Board;
 use crate::store::WriterStatus;
 
 /// Counts log lines by level. Cheap to clone; a layer of the subscriber.
@@ -41,7 +45,8 @@ impl<S: Subscriber> Layer<S> for LogCounter {
 /// What became of the reports of each target. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct ReportCounter {
-    targets: Arc<Mutex<BTreeMap<TargetId, Reports>>>,
+    /// By name: a report that fails may not know its model.
+    targets: Arc<Mutex<BTreeMap<Arc<str>, Reports>>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,26 +69,56 @@ impl ReportCounter {
     }
 
     fn change(&self, target: &TargetId, change: impl FnOnce(&mut Reports)) {
-        change(self.targets.lock().unwrap_or_else(PoisonError::into_inner).entry(target.clone()).or_default());
+        change(self.targets.lock().unwrap_or_else(PoisonError::into_inner).entry(target.name.clone()).or_default());
+    }
+
+    fn of(&self, target: &TargetId) -> Reports {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).get(&target.name).copied().unwrap_or_default()
     }
 }
 
-/// placeholder
+/// What became of the last reload of the configuration. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct ReloadStatus;
-impl ReloadStatus { pub fn new(_at: Timestamp) -> Self { Self } pub fn note(&self, _ok: bool, _at: Timestamp) {} }
+pub struct ReloadStatus {
+    last: Arc<Mutex<Reload>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reload {
+    is_success: bool,
+    succeeded_at: Timestamp,
+}
+
+impl ReloadStatus {
+    /// The start is the first success.
+    pub fn new(started_at: Timestamp) -> Self {
+        Self { last: Arc::new(Mutex::new(Reload { is_success: true, succeeded_at: started_at })) }
+    }
+
+    pub fn note(&self, is_success: bool, at: Timestamp) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_success = is_success;
+        if is_success {
+            last.succeeded_at = at;
+        }
+    }
+
+    fn last(&self) -> Reload {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Where the process' own figures come from.
 #[derive(Clone, Debug)]
 pub struct ProcessSources {
     pub log: LogCounter,
     pub reports: ReportCounter,
-    pub reloads: ReloadStatus,
+    pub reload: ReloadStatus,
     pub lag: LagMeter,
     pub storage: WriterStatus,
 }
 
-pub(super) fn register(registry: &Registry, sources: ProcessSources) -> Result<(), prometheus::Error> {
+pub(super) fn register(registry: &Registry, board: Board, sources: ProcessSources) -> Result<(), prometheus::Error> {
     let help = "The version, revision and compiler that this program was built from.";
     let build = IntGaugeVec::new(Opts::new("llmsoak_build_info", help), &["version", "revision", "rustc"])?;
     build
@@ -91,82 +126,111 @@ pub(super) fn register(registry: &Registry, sources: ProcessSources) -> Result<(
         .set(1);
     registry.register(Box::new(build))?;
     registry.register(Box::new(ProcessCollector::for_self()))?;
-    registry.register(Box::new(Process::new(sources)?))
+    registry.register(Box::new(Process::new(board, sources)?))
 }
+
+const READINGS: &[Reading<ProcessSources>] = &[
+    Reading {
+        name: "llmsoak_config_last_reload_successful",
+        help: "Whether the configuration was sound when it was last read.",
+        value: |sources| Some(zero_or_one(sources.reload.last().is_success)),
+    },
+    Reading {
+        name: "llmsoak_config_last_reload_success_timestamp_seconds",
+        help: "When a sound configuration was last read.",
+        value: |sources| Some(unix_seconds(sources.reload.last().succeeded_at)),
+    },
+    Reading {
+        name: "llmsoak_storage_write_failures_total",
+        help: "Writes to the history that failed; what was in them is lost.",
+        value: |sources| Some(sources.storage.failures() as f64),
+    },
+    Reading {
+        name: "llmsoak_storage_size_bytes",
+        help: "Size of the history and its write-ahead log.",
+        value: |sources| Some(sources.storage.size_bytes() as f64),
+    },
+];
+
+const REPORT_READINGS: &[Reading<Reports>] = &[
+    Reading {
+        name: "llmsoak_reports_written_total",
+        help: "Reports written.",
+        value: |reports| Some(reports.written.into()),
+    },
+    Reading {
+        name: "llmsoak_report_failures_total",
+        help: "Reports that could not be written.",
+        value: |reports| Some(reports.failed.into()),
+    },
+    Reading {
+        name: "llmsoak_report_written_timestamp_seconds",
+        help: "When the last report was written.",
+        value: |reports| reports.written_at.map(unix_seconds),
+    },
+];
 
 const LOG: (&str, &str) = ("llmsoak_log_messages_total", "Log lines by level, whether shown or not.");
 const LAG: (&str, &str) =
     ("llmsoak_event_loop_lag_seconds", "How late the measuring runtime's own timers fire: the client's distortion.");
-const FAILURES: (&str, &str) =
-    ("llmsoak_storage_write_failures_total", "Writes to the history that failed; what was in them is lost.");
-const SIZE: (&str, &str) = ("llmsoak_storage_size_bytes", "Size of the history and its write-ahead log.");
-const WRITTEN: (&str, &str) = ("llmsoak_reports_written_total", "Reports written.");
-const FAILED: (&str, &str) = ("llmsoak_report_failures_total", "Reports that could not be written.");
-const WRITTEN_AT: (&str, &str) = ("llmsoak_report_written_timestamp_seconds", "When the last report was written.");
 
 /// The bounds of the lag histogram, microseconds.
 const LAG_BOUNDS: [u64; 10] = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000];
 
+/// How many series there are here without any target.
+pub(super) fn series() -> usize {
+    let build = 1;
+    let system = ProcessCollector::for_self().desc().len();
+    build + system + READINGS.len() + LEVELS.len() + series_of_histogram(LAG_BOUNDS.len())
+}
+
+/// How many series a target has here once a report of it was written.
+pub(super) fn series_of_target() -> usize {
+    REPORT_READINGS.len()
+}
+
 #[derive(Debug)]
 struct Process {
+    board: Board,
     sources: ProcessSources,
     descriptions: Vec<Desc>,
 }
 
 impl Process {
-    fn new(sources: ProcessSources) -> Result<Self, prometheus::Error> {
-        let target = ["target", "model"];
-        let descriptions = [
-            (LOG, &["level"][..]),
-            (LAG, &[]),
-            (FAILURES, &[]),
-            (SIZE, &[]),
-            (WRITTEN, &target),
-            (FAILED, &target),
-            (WRITTEN_AT, &target),
-        ];
-        let descriptions = descriptions
-            .into_iter()
-            .map(|((name, help), labels)| describe(name, help, labels))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { sources, descriptions })
+    fn new(board: Board, sources: ProcessSources) -> Result<Self, prometheus::Error> {
+        let mut descriptions = describe_all(READINGS, &[])?;
+        descriptions.extend(describe_all(REPORT_READINGS, &TARGET_LABELS)?);
+        descriptions.push(describe(LOG.0, LOG.1, &["level"])?);
+        descriptions.push(describe(LAG.0, LAG.1, &[])?);
+        Ok(Self { board, sources, descriptions })
+    }
+
+    fn log(&self) -> MetricFamily {
+        let mut family = Family::new(LOG.0, LOG.1);
+        for ((_, level), count) in LEVELS.iter().zip(self.sources.log.counts.iter()) {
+            family.add(&[("level", level)], count.load(Ordering::Relaxed) as f64);
+        }
+        family.finish()
     }
 
     fn lag(&self) -> MetricFamily {
         let counts = self.sources.lag.counts();
+        let mut below = 0;
         let buckets = LAG_BOUNDS.map(|microseconds| {
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(microseconds as f64 / 1e6);
-            bucket.set_cumulative_count(counts.at_most(Duration::from_micros(microseconds)));
-            bucket
+            let at_most = counts.at_most(Duration::from_micros(microseconds));
+            let within = at_most - std::mem::replace(&mut below, at_most);
+            (microseconds as f64 / 1e6, within)
         });
-        let mut histogram = Histogram::default();
-        histogram.set_bucket(buckets.to_vec());
-        histogram.set_sample_count(counts.total());
-        histogram.set_sample_sum(counts.sum.as_secs_f64());
-        let mut metric = Metric::default();
-        metric.set_histogram(histogram);
-        let mut family = MetricFamily::default();
-        family.set_name(LAG.0.to_owned());
-        family.set_help(LAG.1.to_owned());
-        family.set_field_type(MetricType::HISTOGRAM);
-        family.set_metric(vec![metric]);
-        family
+        let mut family = Family::histogram(LAG.0, LAG.1);
+        family.add_histogram(&[], buckets, counts.total() - below, counts.sum.as_secs_f64());
+        family.finish()
     }
 
-    fn reports(&self) -> [Family; 3] {
-        let mut written = Family::counter(WRITTEN.0, WRITTEN.1);
-        let mut failed = Family::counter(FAILED.0, FAILED.1);
-        let mut written_at = Family::gauge(WRITTEN_AT.0, WRITTEN_AT.1);
-        for (id, reports) in self.sources.reports.targets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let labels = [("target", &*id.name), ("model", &*id.model)];
-            written.add(&labels, reports.written.into());
-            failed.add(&labels, reports.failed.into());
-            if let Some(at) = reports.written_at {
-                written_at.add(&labels, unix_seconds(at));
-            }
-        }
-        [written, failed, written_at]
+    /// Of the targets that there are: one that has left leaves nothing behind.
+    fn reports(&self) -> Vec<Labelled<Reports>> {
+        let of =
+            |id: &TargetId| Labelled::new(&[("target", &id.name), ("model", &id.model)], self.sources.reports.of(id));
+        self.board.snapshot().targets.values().map(|target| of(&target.id)).collect()
     }
 }
 
@@ -176,18 +240,9 @@ impl Collector for Process {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut log = Family::counter(LOG.0, LOG.1);
-        for ((_, level), count) in LEVELS.iter().zip(self.sources.log.counts.iter()) {
-            log.add(&[("level", level)], count.load(Ordering::Relaxed) as f64);
-        }
-        let mut failures = Family::counter(FAILURES.0, FAILURES.1);
-        failures.add(&[], self.sources.storage.failures() as f64);
-        let mut size = Family::gauge(SIZE.0, SIZE.1);
-        size.add(&[], self.sources.storage.size_bytes() as f64);
-        let mut families: Vec<MetricFamily> = [log, failures, size].map(Family::finish).into();
-        families.push(self.lag());
-        families.extend(self.reports().map(Family::finish));
-        families.retain(|family| !family.get_metric().is_empty());
-        families
+        let singles = [Labelled::new(&[], &self.sources)];
+        let reports = self.reports();
+        let process = families(READINGS, &singles);
+        process.chain(families(REPORT_READINGS, &reports)).chain([self.log(), self.lag()]).collect()
     }
 }

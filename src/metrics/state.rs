@@ -3,17 +3,17 @@
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::family::{Family, Reading, describe, unix_seconds};
+use super::family::{
+    Family, Labelled, Reading, TARGET_LABELS, describe, describe_all, families, unix_seconds, zero_or_one,
+};
 use crate::domain::SchedulerState;
 use crate::soak::board::{Board, TargetSnapshot};
-
-const TARGET_LABELS: [&str; 2] = ["target", "model"];
 
 const READINGS: &[Reading<TargetSnapshot>] = &[
     Reading {
         name: "llmsoak_target_up",
         help: "Whether the server answered its last request or probe.",
-        value: |target| target.up.map(|up| f64::from(u8::from(up))),
+        value: |target| target.up.map(zero_or_one),
     },
     Reading {
         name: "llmsoak_current_workers",
@@ -65,6 +65,12 @@ const READINGS: &[Reading<TargetSnapshot>] = &[
 const STATE: (&str, &str) = ("llmsoak_scheduler_state", "What the scheduler does with the target: one state is 1.");
 const INFO: (&str, &str) = ("llmsoak_target_info", "How the target is reached: API, kind of server, URL.");
 
+/// How many series a target has here when all of it is known.
+pub(super) fn series() -> usize {
+    let info = 1;
+    READINGS.len() + SchedulerState::ALL.len() + info
+}
+
 /// Collects the states of all targets.
 #[derive(Debug)]
 pub(super) struct States {
@@ -74,10 +80,7 @@ pub(super) struct States {
 
 impl States {
     pub(super) fn new(board: Board) -> Result<Self, prometheus::Error> {
-        let mut descriptions = READINGS
-            .iter()
-            .map(|reading| describe(reading.name, reading.help, &TARGET_LABELS))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut descriptions = describe_all(READINGS, &TARGET_LABELS)?;
         descriptions.push(describe(STATE.0, STATE.1, &["target", "model", "state"])?);
         descriptions.push(describe(INFO.0, INFO.1, &["target", "model", "api", "server", "url"])?);
         Ok(Self { board, descriptions })
@@ -91,29 +94,13 @@ impl Collector for States {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let snapshot = self.board.snapshot();
-        let targets = || snapshot.targets.values();
-        let labels = |target: &'_ TargetSnapshot| [target.id.name.to_string(), target.id.model.to_string()];
-        let mut families: Vec<Family> = READINGS
-            .iter()
-            .map(|reading| {
-                let mut family = Family::gauge(reading.name, reading.help);
-                for target in targets() {
-                    let [name, model] = labels(target);
-                    if let Some(value) = (reading.value)(target) {
-                        family.add(&[("target", &name), ("model", &model)], value);
-                    }
-                }
-                family
-            })
-            .collect();
-        let mut states = Family::gauge(STATE.0, STATE.1);
-        let mut info = Family::gauge(INFO.0, INFO.1);
-        for target in targets() {
-            let [name, model] = labels(target);
-            let (name, model) = (("target", name.as_str()), ("model", model.as_str()));
+        let mut targets = Vec::new();
+        let (mut states, mut info) = (Family::new(STATE.0, STATE.1), Family::new(INFO.0, INFO.1));
+        for target in snapshot.targets.values().map(AsRef::as_ref) {
+            let (name, model) = (("target", &*target.id.name), ("model", &*target.id.model));
+            targets.push(Labelled::new(&[name, model], target));
             for state in SchedulerState::ALL {
-                let is_it = f64::from(u8::from(*state == target.state));
-                states.add(&[name, model, ("state", state.as_str())], is_it);
+                states.add(&[name, model, ("state", state.as_str())], zero_or_one(*state == target.state));
             }
             if let Some(identity) = &target.identity {
                 let api = target.epoch.as_ref().and_then(|epoch| epoch.load.get("api")).map_or("", String::as_str);
@@ -121,8 +108,6 @@ impl Collector for States {
                 info.add(&[name, model, ("api", api), ("server", server), ("url", &target.url)], 1.0);
             }
         }
-        families.extend([states, info]);
-        let families = families.into_iter().map(Family::finish);
-        families.filter(|family| !family.get_metric().is_empty()).collect()
+        families(READINGS, &targets).chain([states, info].map(Family::finish)).collect()
     }
 }

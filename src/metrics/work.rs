@@ -1,262 +1,300 @@
 //! Counters and histograms of the work: they grow with the events of the bus.
+//!
+//! A target has all of its series from the moment it is known, the counters at 0, and none
+//! once it has left.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 
+use super::family::{Family, Labelled, Reading, TARGET_LABELS, describe, describe_all, families};
+use super::histogram::{self, HISTOGRAMS, Histograms, Shape};
 use crate::domain::event::RequestEnd;
-use crate::domain::{Event, FailureKind, Happening, InvalidReason, Latencies, Sample, TargetId, TokenSource};
+use crate::domain::plan::MetricsPlan;
+use crate::domain::{Event, FailureKind, Grid, Happening, InvalidReason, Latencies, Sample, TargetId, TokenSource};
 
-const TARGET: [&str; 2] = ["target", "model"];
-const REASON: [&str; 3] = ["target", "model", "reason"];
-const WORKERS: [&str; 3] = ["target", "model", "workers"];
-
-/// Seconds. They contain the bounds of OpenTelemetry's GenAI server metrics and of vLLM, so
-/// that client and server curves share them; the finer start is for fast GPUs.
-const FIRST_TOKEN_BOUNDS: [f64; 20] = [
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0,
-];
-const TOKEN_BOUNDS: [f64; 22] = [
-    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0,
-    7.5, 10.0, 20.0,
-];
-const REQUEST_BOUNDS: [f64; 22] = [
-    0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0,
-    480.0, 960.0,
-];
-
-/// A target that has series.
-#[derive(Debug)]
-struct Adopted {
-    /// With the model under which it has them.
-    id: TargetId,
-    /// The worker counts that have histograms.
-    workers: BTreeSet<u32>,
+/// What one target did so far.
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    cycles_completed: u64,
+    samples: u64,
+    sample_failures: BTreeMap<InvalidReason, u64>,
+    requests: u64,
+    request_failures: BTreeMap<FailureKind, u64>,
+    requests_in_flight: u64,
+    prompt_tokens: u64,
+    output_tokens: u64,
+    cached_prompt_tokens: u64,
+    requests_by_token_source: BTreeMap<TokenSource, u64>,
+    requests_without_inter_token_latency: u64,
+    short_outputs: u64,
+    histograms: Histograms,
 }
 
-/// The families, and the targets that have series in them.
-#[derive(Debug)]
+const READINGS: &[Reading<Counts>] = &[
+    Reading {
+        name: "llmsoak_cycles_completed_total",
+        help: "Complete cycles.",
+        value: |counts| Some(counts.cycles_completed as f64),
+    },
+    Reading {
+        name: "llmsoak_samples_total",
+        help: "Samples that were begun and ended, valid or not.",
+        value: |counts| Some(counts.samples as f64),
+    },
+    Reading {
+        name: "llmsoak_requests_total",
+        help: "Requests that ended, warm-ups included.",
+        value: |counts| Some(counts.requests as f64),
+    },
+    Reading {
+        name: "llmsoak_requests_in_flight",
+        help: "Requests in flight now.",
+        value: |counts| Some(counts.requests_in_flight as f64),
+    },
+    Reading {
+        name: "llmsoak_prompt_tokens_total",
+        help: "Prompt tokens of successful requests, warm-ups included.",
+        value: |counts| Some(counts.prompt_tokens as f64),
+    },
+    Reading {
+        name: "llmsoak_output_tokens_total",
+        help: "Output tokens of successful requests, warm-ups included.",
+        value: |counts| Some(counts.output_tokens as f64),
+    },
+    Reading {
+        name: "llmsoak_cached_prompt_tokens_total",
+        help: "Prompt tokens that the server answered from a cache.",
+        value: |counts| Some(counts.cached_prompt_tokens as f64),
+    },
+    Reading {
+        name: "llmsoak_requests_without_inter_token_latency_total",
+        help: "Requests of valid samples whose tokens per chunk are unknown.",
+        value: |counts| Some(counts.requests_without_inter_token_latency as f64),
+    },
+    Reading {
+        name: "llmsoak_short_outputs_total",
+        help: "Answers that ended before the asked length.",
+        value: |counts| Some(counts.short_outputs as f64),
+    },
+];
+
+/// A family with a series for each value of a label of its own.
+struct Split {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    values: fn(&Counts) -> Vec<(&'static str, u64)>,
+}
+
+const SPLITS: &[Split] = &[
+    Split {
+        name: "llmsoak_sample_failures_total",
+        help: "Samples that were not valid, by reason.",
+        label: "reason",
+        values: |counts| each(InvalidReason::ALL, InvalidReason::as_str, &counts.sample_failures),
+    },
+    Split {
+        name: "llmsoak_request_failures_total",
+        help: "Requests that failed, by reason.",
+        label: "reason",
+        values: |counts| each(FailureKind::ALL, FailureKind::as_str, &counts.request_failures),
+    },
+    Split {
+        name: "llmsoak_requests_by_token_source_total",
+        help: "Successful requests by where their token count comes from.",
+        label: "source",
+        values: |counts| each(TokenSource::ALL, TokenSource::as_str, &counts.requests_by_token_source),
+    },
+];
+
+/// All members with their counts, 0 for what never was.
+fn each<K: Copy + Ord>(all: &[K], name: fn(K) -> &'static str, counts: &BTreeMap<K, u64>) -> Vec<(&'static str, u64)> {
+    all.iter().map(|&member| (name(member), counts.get(&member).copied().unwrap_or(0))).collect()
+}
+
+/// How many series a target of that grid has here.
+pub(super) fn series(plan: &MetricsPlan, grid: &Grid) -> usize {
+    let nothing = Counts::default();
+    let splits: usize = SPLITS.iter().map(|split| (split.values)(&nothing).len()).sum();
+    READINGS.len() + splits + histogram::series(plan, grid)
+}
+
+/// The work of all targets. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(super) struct Work {
-    cycles_completed: IntCounterVec,
-    samples: IntCounterVec,
-    sample_failures: IntCounterVec,
-    requests: IntCounterVec,
-    request_failures: IntCounterVec,
-    requests_in_flight: IntGaugeVec,
-    prompt_tokens: IntCounterVec,
-    output_tokens: IntCounterVec,
-    cached_prompt_tokens: IntCounterVec,
-    requests_by_token_source: IntCounterVec,
-    requests_without_inter_token_latency: IntCounterVec,
-    short_outputs: IntCounterVec,
-    time_to_first_token: HistogramVec,
-    time_per_output_token: HistogramVec,
-    inter_token_latency: HistogramVec,
-    request_duration: HistogramVec,
-    adopted: Mutex<BTreeMap<Arc<str>, Adopted>>,
+    shape: Shape,
+    targets: Arc<Mutex<BTreeMap<Arc<str>, Target>>>,
+}
+
+#[derive(Debug)]
+struct Target {
+    /// With the model of which the counts are.
+    id: TargetId,
+    counts: Counts,
 }
 
 impl Work {
-    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntCounterVec::new(Opts::new(format!("llmsoak_{name}"), help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
-        let histogram = |name: &str, help: &str, bounds: &[f64]| {
-            let options = HistogramOpts::new(format!("llmsoak_{name}"), help).buckets(bounds.to_vec());
-            let family = HistogramVec::new(options, &WORKERS)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
-        let in_flight = IntGaugeVec::new(Opts::new("llmsoak_requests_in_flight", "Requests in flight now."), &TARGET)?;
-        registry.register(Box::new(in_flight.clone()))?;
-        Ok(Self {
-            cycles_completed: counter("cycles_completed_total", "Complete cycles.", &TARGET)?,
-            samples: counter("samples_total", "Samples, valid or not.", &TARGET)?,
-            sample_failures: counter("sample_failures_total", "Samples that were not valid, by reason.", &REASON)?,
-            requests: counter("requests_total", "Requests that ended, warm-ups included.", &TARGET)?,
-            request_failures: counter("request_failures_total", "Requests that failed, by reason.", &REASON)?,
-            requests_in_flight: in_flight,
-            prompt_tokens: counter(
-                "prompt_tokens_total",
-                "Prompt tokens of successful requests, warm-ups included.",
-                &TARGET,
-            )?,
-            output_tokens: counter(
-                "output_tokens_total",
-                "Output tokens of successful requests, warm-ups included.",
-                &TARGET,
-            )?,
-            cached_prompt_tokens: counter(
-                "cached_prompt_tokens_total",
-                "Prompt tokens that the server answered from a cache.",
-                &TARGET,
-            )?,
-            requests_by_token_source: counter(
-                "requests_by_token_source_total",
-                "Successful requests by where their token count comes from.",
-                &["target", "model", "source"],
-            )?,
-            requests_without_inter_token_latency: counter(
-                "requests_without_inter_token_latency_total",
-                "Requests of valid samples whose tokens per chunk are unknown.",
-                &TARGET,
-            )?,
-            short_outputs: counter("short_outputs_total", "Answers that ended before the asked length.", &TARGET)?,
-            time_to_first_token: histogram(
-                "time_to_first_token_seconds",
-                "Send to first text-bearing chunk, of a request.",
-                &FIRST_TOKEN_BOUNDS,
-            )?,
-            time_per_output_token: histogram(
-                "time_per_output_token_seconds",
-                "(last token - first token) / (tokens - 1), of a request.",
-                &TOKEN_BOUNDS,
-            )?,
-            inter_token_latency: histogram(
-                "inter_token_latency_seconds",
-                "Gap between tokens, of a token.",
-                &TOKEN_BOUNDS,
-            )?,
-            request_duration: histogram(
-                "request_duration_seconds",
-                "Send to end of stream, of a request.",
-                &REQUEST_BOUNDS,
-            )?,
-            adopted: Mutex::default(),
-        })
+    pub(super) fn new(plan: &MetricsPlan) -> Self {
+        Self { shape: Shape::new(plan), targets: Arc::default() }
     }
 
-    /// Makes every counter of a target, at 0, and drops those under a model that it had before.
-    pub(super) fn adopt(&self, id: &TargetId) {
-        let mut adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
-        if adopted.get(&id.name).is_some_and(|known| known.id == *id) {
-            return;
-        }
-        let fresh = Adopted { id: id.clone(), workers: BTreeSet::new() };
-        if let Some(before) = adopted.insert(id.name.clone(), fresh) {
-            self.forget(&before);
-        }
-        for family in self.plain_counters() {
-            family.with_label_values(&labels(id)).reset();
-        }
-        self.requests_in_flight.with_label_values(&labels(id)).set(0);
-        for (family, third) in self.counters_with_a_third_label() {
-            for value in third {
-                family.with_label_values(&with(id, value)).reset();
-            }
-        }
+    fn targets(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Target>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forget(&self, adopted: &Adopted) {
-        let id = &adopted.id;
-        // What is not there need not be removed.
-        for family in self.plain_counters() {
-            let _ = family.remove_label_values(&labels(id));
+    /// Makes the series of a target; those that it has already go on.
+    pub(super) fn adopt(&self, id: &TargetId, grid: Option<&Grid>) {
+        let mut targets = self.targets();
+        let target = targets.entry(id.name.clone()).or_insert_with(|| Target::new(id));
+        if let Some(grid) = grid {
+            self.shape.fit(&mut target.counts.histograms, grid);
         }
-        let _ = self.requests_in_flight.remove_label_values(&labels(id));
-        for (family, third) in self.counters_with_a_third_label() {
-            for value in third {
-                let _ = family.remove_label_values(&with(id, value));
-            }
-        }
-        for workers in &adopted.workers {
-            for family in self.histograms() {
-                let _ = family.remove_label_values(&with(id, &workers.to_string()));
-            }
-        }
-    }
-
-    fn histograms(&self) -> [&HistogramVec; 4] {
-        [&self.time_to_first_token, &self.time_per_output_token, &self.inter_token_latency, &self.request_duration]
-    }
-
-    fn plain_counters(&self) -> [&IntCounterVec; 8] {
-        [
-            &self.cycles_completed,
-            &self.samples,
-            &self.requests,
-            &self.prompt_tokens,
-            &self.output_tokens,
-            &self.cached_prompt_tokens,
-            &self.requests_without_inter_token_latency,
-            &self.short_outputs,
-        ]
-    }
-
-    fn counters_with_a_third_label(&self) -> [(&IntCounterVec, Vec<&'static str>); 3] {
-        [
-            (&self.sample_failures, InvalidReason::ALL.iter().map(|reason| reason.as_str()).collect()),
-            (&self.request_failures, FailureKind::ALL.iter().map(|kind| kind.as_str()).collect()),
-            (&self.requests_by_token_source, TokenSource::ALL.iter().map(|source| source.as_str()).collect()),
-        ]
     }
 
     pub(super) fn observe(&self, event: &Event) {
         let id = &event.target;
         match &event.happening {
-            Happening::Identified(_) | Happening::EpochEntered { .. } => self.adopt(id),
-            Happening::RequestStarted => self.requests_in_flight.with_label_values(&labels(id)).inc(),
-            Happening::RequestEnded(end) => self.observe_request(id, end),
-            Happening::SampleEnded { sample, latencies } => self.observe_sample(id, sample, latencies),
-            Happening::CycleEnded { .. } => self.cycles_completed.with_label_values(&labels(id)).inc(),
+            Happening::Joined { .. } => self.adopt(id, None),
+            Happening::Left => _ = self.targets().remove(&id.name),
+            happening => {
+                // Who has left does not come back with a late word.
+                if let Some(target) = self.targets().get_mut(&id.name) {
+                    target.observe(id, happening, &self.shape);
+                }
+            }
+        }
+    }
+}
+
+impl Target {
+    fn new(id: &TargetId) -> Self {
+        Self { id: id.clone(), counts: Counts::default() }
+    }
+
+    fn labels(&self) -> [(&'static str, &str); 2] {
+        [("target", &self.id.name), ("model", &self.id.model)]
+    }
+
+    fn observe(&mut self, id: &TargetId, happening: &Happening, shape: &Shape) {
+        if self.id != *id {
+            // Another model: nothing that was counted for the last one may bear its name.
+            *self = Self::new(id);
+        }
+        let counts = &mut self.counts;
+        match happening {
+            Happening::EpochEntered { grid, .. } => shape.fit(&mut counts.histograms, grid),
+            // What still seems to be in flight is of a sample that was dropped.
+            Happening::SampleStarted { .. } => counts.cancel_requests(),
+            Happening::RequestStarted => counts.requests_in_flight += 1,
+            Happening::RequestEnded(end) => counts.end_request(end),
+            Happening::SampleEnded { sample, latencies } => {
+                counts.end_sample(sample.invalid.first().copied());
+                if sample.is_valid() {
+                    counts.add_latencies(sample, latencies, shape);
+                }
+            }
+            Happening::SampleDropped { .. } => {
+                counts.end_sample(Some(InvalidReason::Cancelled));
+                counts.cancel_requests();
+            }
+            Happening::CycleEnded { .. } => counts.cycles_completed += 1,
             Happening::Joined { .. }
             | Happening::Left
-            | Happening::SampleDropped { .. }
+            | Happening::Identified(_)
             | Happening::StateChanged { .. }
             | Happening::Away { .. }
             | Happening::FieldsDropped { .. }
-            | Happening::CycleStarted { .. }
-            | Happening::SampleStarted { .. } => {}
+            | Happening::CycleStarted { .. } => {}
         }
     }
+}
 
-    fn observe_request(&self, id: &TargetId, end: &RequestEnd) {
-        self.requests_in_flight.with_label_values(&labels(id)).dec();
-        self.requests.with_label_values(&labels(id)).inc();
+impl Counts {
+    fn end_request(&mut self, end: &RequestEnd) {
+        // One that was under way when its sample was dropped is counted already.
+        let Some(others) = self.requests_in_flight.checked_sub(1) else { return };
+        self.requests_in_flight = others;
+        self.requests += 1;
         if let Some(failure) = &end.failure {
-            self.request_failures.with_label_values(&with(id, failure.kind.as_str())).inc();
+            *self.request_failures.entry(failure.kind).or_default() += 1;
             return;
         }
-        self.output_tokens.with_label_values(&labels(id)).inc_by(end.tokens.output);
-        self.prompt_tokens.with_label_values(&labels(id)).inc_by(end.tokens.prompt.unwrap_or(0));
-        self.cached_prompt_tokens.with_label_values(&labels(id)).inc_by(end.tokens.cached_prompt.unwrap_or(0));
-        self.requests_by_token_source.with_label_values(&with(id, end.tokens.source.as_str())).inc();
-        self.short_outputs.with_label_values(&labels(id)).inc_by(end.short.into());
+        self.output_tokens += end.tokens.output;
+        self.prompt_tokens += end.tokens.prompt.unwrap_or(0);
+        self.cached_prompt_tokens += end.tokens.cached_prompt.unwrap_or(0);
+        *self.requests_by_token_source.entry(end.tokens.source).or_default() += 1;
+        self.short_outputs += u64::from(end.short);
     }
 
-    fn observe_sample(&self, id: &TargetId, sample: &Sample, latencies: &Latencies) {
-        self.samples.with_label_values(&labels(id)).inc();
-        if let Some(reason) = sample.invalid.first() {
-            self.sample_failures.with_label_values(&with(id, reason.as_str())).inc();
-            return;
+    /// Requests of a dropped sample never tell of their end.
+    fn cancel_requests(&mut self) {
+        let cancelled = std::mem::take(&mut self.requests_in_flight);
+        self.requests += cancelled;
+        *self.request_failures.entry(FailureKind::Cancelled).or_default() += cancelled;
+    }
+
+    fn end_sample(&mut self, reason: Option<InvalidReason>) {
+        self.samples += 1;
+        if let Some(reason) = reason {
+            *self.sample_failures.entry(reason).or_default() += 1;
         }
-        let without = u64::from(latencies.requests_without_inter_token_latency);
-        self.requests_without_inter_token_latency.with_label_values(&labels(id)).inc_by(without);
-        if let Some(adopted) = self.adopted.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id.name) {
-            adopted.workers.insert(sample.cell.workers);
-        }
-        let workers = sample.cell.workers.to_string();
-        let values = [
-            &latencies.time_to_first_token,
-            &latencies.time_per_output_token,
-            &latencies.inter_token_latency,
-            &latencies.request_duration,
-        ];
-        for (family, values) in self.histograms().into_iter().zip(values) {
-            // Collected apart and added at once: a scrape sees whole samples.
-            let histogram = family.with_label_values(&with(id, &workers)).local();
-            values.iter().for_each(|value| histogram.observe(*value));
-        }
+    }
+
+    fn add_latencies(&mut self, sample: &Sample, latencies: &Latencies, shape: &Shape) {
+        self.requests_without_inter_token_latency += u64::from(latencies.requests_without_inter_token_latency);
+        shape.add(&mut self.histograms, sample.cell, latencies);
     }
 }
 
-fn labels(id: &TargetId) -> [&str; 2] {
-    [&id.name, &id.model]
+/// Collects the work of all targets.
+#[derive(Debug)]
+pub(super) struct Works {
+    work: Work,
+    descriptions: Vec<Desc>,
 }
 
-fn with<'a>(id: &'a TargetId, third: &'a str) -> [&'a str; 3] {
-    [&id.name, &id.model, third]
+impl Works {
+    pub(super) fn new(work: Work) -> Result<Self, prometheus::Error> {
+        let mut descriptions = describe_all(READINGS, &TARGET_LABELS)?;
+        for split in SPLITS {
+            descriptions.push(describe(split.name, split.help, &["target", "model", split.label])?);
+        }
+        for (_, name, help) in HISTOGRAMS {
+            descriptions.push(describe(name, help, work.shape.label_names())?);
+        }
+        Ok(Self { work, descriptions })
+    }
+}
+
+impl Collector for Works {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let targets = self.work.targets();
+        let counts: Vec<_> = targets.values().map(|target| Labelled::new(&target.labels(), &target.counts)).collect();
+        let plain = families(READINGS, &counts);
+        let splits = SPLITS.iter().map(|split| {
+            let mut family = Family::new(split.name, split.help);
+            for target in targets.values() {
+                let [name, model] = target.labels();
+                for (value, count) in (split.values)(&target.counts) {
+                    family.add(&[name, model, (split.label, value)], count as f64);
+                }
+            }
+            family.finish()
+        });
+        let histograms = HISTOGRAMS.iter().map(|(measure, name, help)| {
+            let mut family = Family::histogram(name, help);
+            for Target { id, counts } in targets.values() {
+                self.work.shape.write(&mut family, *measure, id, &counts.histograms);
+            }
+            family.finish()
+        });
+        plain.chain(splits).chain(histograms).collect()
+    }
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{App, Readiness};
+use crate::domain::plan::MetricsPlan;
 use crate::domain::{
     Cell, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, Measurement, Sample, SchedulerState,
     ServerIdentity, ServerKind, TargetId, TokenSource,
 };
-use crate::metrics::{LogCounter, Metrics, ProcessSources, ReportCounter};
+use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
 use crate::soak::{Board, LagMeter, TargetSnapshot, WallClock};
 use crate::store::WriterStatus;
 
@@ -33,11 +34,13 @@ pub(super) fn app(board: Board, reports: impl Into<PathBuf>) -> App {
     let sources = ProcessSources {
         log: LogCounter::default(),
         reports: ReportCounter::default(),
+        reload: ReloadStatus::new(now()),
         lag: LagMeter::default(),
         storage: WriterStatus::default(),
     };
-    let metrics = Arc::new(Metrics::new(board.clone(), sources).expect("can be registered"));
-    App { board, metrics, reports: reports.into(), clock: WallClock::anchored(now()), readiness: Readiness::default(), lifecycle: None }
+    let metrics = Arc::new(Metrics::new(board.clone(), sources, &MetricsPlan::default()).expect("can be registered"));
+    let (clock, readiness) = (WallClock::anchored(now()), Readiness::default());
+    App { board, metrics, reports: reports.into(), clock, readiness, lifecycle: None }
 }
 
 pub(super) fn tell(board: &Board, target: &TargetId, happening: Happening) {

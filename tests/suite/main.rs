@@ -6,8 +6,10 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
 
 mod apis;
+mod check;
 mod crash;
 mod daemon;
+mod init;
 mod lanes;
 mod once;
 mod readme;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use serde_json::Value;
 
-use crate::support::{History, Stage, Target, get, scrape, simulator};
+use crate::support::{History, Process, Stage, Target, get, scrape, simulator};
 use crate::tools::say;
 
 const ENDPOINTS: [&str; 2] = ["completions", "chat"];
@@ -64,6 +64,28 @@ fn check_cache(server: SocketAddr) {
     }
 }
 
+/// From the address alone to the knowledge of how long a cycle takes.
+fn check_first_steps(server: SocketAddr) {
+    let stage = Stage::new();
+    let file = stage.path().join("llmsoak.yml").display().to_string();
+    let mut init = Process::start(&["init", &format!("http://{server}/v1"), "--config.file", &file]);
+    assert_eq!(init.code(), Some(0), "{}", init.stderr());
+    // A real server on a busy machine takes minutes over longer answers.
+    let yaml = std::fs::read_to_string(&file).expect("a file");
+    stage.write("llmsoak.yml", &yaml.replace("output_tokens: 200", "output_tokens: 16"));
+    let mut check = Process::start(&["check", "--config.file", &file, "--probe"]);
+    assert_eq!(check.code(), Some(0), "{}", check.stdout());
+    for words in ["  server    llama.cpp ", "  answer    first token after ", "  time      about "] {
+        assert!(check.stdout().contains(words), "{words} is not in:\n{}", check.stdout());
+    }
+}
+
+#[test]
+fn the_first_steps_lead_to_the_simulated_llama_cpp() {
+    let (_sim, sim) = simulator(&["--slots", "2"]);
+    check_first_steps(sim);
+}
+
 #[test]
 fn counts_are_those_of_the_simulated_llama_cpp() {
     let (_sim, sim) = simulator(&["--slots", "2"]);
@@ -86,6 +108,7 @@ fn a_real_llama_cpp_gives_the_same() {
     let host = url.strip_prefix("http://").unwrap_or(&url).trim_end_matches('/');
     let server = host.to_socket_addrs().ok().and_then(|mut all| all.next());
     let server = server.unwrap_or_else(|| panic!("LLMSOAK_REAL_SERVER must be http://host:port, not {url}"));
+    check_first_steps(server);
     check_counts(server);
     check_cache(server);
 }

@@ -30,7 +30,8 @@ pub(crate) fn scrape(address: SocketAddr) -> Scrape {
 pub(crate) fn soaked(address: SocketAddr) -> Scrape {
     eventually("an optimum and a report in /metrics", || {
         let seen = scrape(address);
-        (seen.has("llmsoak_optimum_tokens_per_second") && seen.has("llmsoak_reports_written_total")).then_some(seen)
+        (seen.has("llmsoak_optimum_tokens_per_second") && seen.sum("llmsoak_reports_written_total", &[]) > 0.0)
+            .then_some(seen)
     })
 }
 
