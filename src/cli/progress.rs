@@ -112,6 +112,10 @@ impl Progress {
     pub(super) fn line(&self, now: Timestamp) -> String {
         let all = self.cells().map_or_else(|| "?".to_owned(), |cells| cells.to_string());
         let mut parts = vec![format!("{}/{all} cells", self.done())];
+        // A narrow terminal cuts off the end.
+        if let Some(left) = self.time_left(now) {
+            parts.push(format!("{} left", in_words(left)));
+        }
         if let Some((name, cell, state)) = &self.newest {
             let name = if self.targets > 1 { format!("{name} ") } else { String::new() };
             let cell = cell.map_or_else(String::new, |cell| format!("{cell} "));
@@ -121,9 +125,6 @@ impl Progress {
         if let Some(rate) = self.tokens_per_second {
             parts.push(format!("{rate:.1} tokens/s"));
             parts.push(format!("{} valid, {} rejected", self.valid, self.rejected));
-        }
-        if let Some(left) = self.time_left(now) {
-            parts.push(format!("{} left", in_words(left)));
         }
         parts.join(", ")
     }
@@ -147,20 +148,22 @@ pub(super) struct Drawing {
 }
 
 impl Drawing {
-    /// `None`: stderr is no terminal, and nothing is drawn.
+    /// `None`: stderr is no terminal, or one that cannot take a line back.
     pub(super) fn start(screen: &Screen) -> Option<Self> {
-        if !std::io::stderr().is_terminal() {
+        if !std::io::stderr().is_terminal() || std::env::var_os("TERM").is_none_or(|term| term == "dumb") {
             return None;
         }
-        let style = ProgressStyle::with_template("[{bar:20}] {wide_msg}").ok()?.progress_chars("=> ");
+        let style = ProgressStyle::with_template("[{bar:10}] {wide_msg}").ok()?.progress_chars("=> ");
         let bar = ProgressBar::new(0).with_style(style);
         screen.share_with(Some(bar.clone()));
         Some(Self { bar, screen: screen.clone() })
     }
 
     pub(super) fn show(&self, progress: &Progress, now: Timestamp) {
-        self.bar.set_length(progress.cells().unwrap_or(u64::MAX));
-        self.bar.set_position(progress.done());
+        self.bar.update(|state| {
+            state.set_len(progress.cells().unwrap_or(u64::MAX));
+            state.set_pos(progress.done());
+        });
         self.bar.set_message(progress.line(now));
     }
 }
@@ -247,7 +250,7 @@ mod tests {
         check(&["a"], events.clone(), "0/8 cells, 8×16 warmup");
         events.extend([("a", 3, state(SchedulerState::Running)), ("a", 10, sample(LARGE, &[]))]);
         events.push(("a", 10, state(SchedulerState::Pausing)));
-        check(&["a"], events, "1/8 cells, pausing, 200.0 tokens/s, 1 valid, 0 rejected, 1 min left");
+        check(&["a"], events, "1/8 cells, 1 min left, pausing, 200.0 tokens/s, 1 valid, 0 rejected");
     }
 
     #[test]
@@ -267,14 +270,14 @@ mod tests {
             ("a", 37, state(SchedulerState::Running)),
         ];
         // 35 s for four samples, one of which is yet to come and has run for 2 s.
-        check(&["a"], events, "3/4 cells, 8×16 running, 200.0 tokens/s, 2 valid, 2 rejected, 6 s left");
+        check(&["a"], events, "3/4 cells, 6 s left, 8×16 running, 200.0 tokens/s, 2 valid, 2 rejected");
     }
 
     #[test]
     fn another_epoch_begins_its_cycle_anew() {
         let events =
             vec![("a", 0, cycle(1, 4)), ("a", 0, begin(SMALL)), ("a", 10, sample(SMALL, &[])), ("a", 20, cycle(2, 6))];
-        check(&["a"], events, "0/12 cells, 1×2 starting, 200.0 tokens/s, 1 valid, 0 rejected, 2 min left");
+        check(&["a"], events, "0/12 cells, 2 min left, 1×2 starting, 200.0 tokens/s, 1 valid, 0 rejected");
     }
 
     #[test]
@@ -284,7 +287,7 @@ mod tests {
         let known = "1/? cells, b waiting for lane, 200.0 tokens/s, 1 valid, 0 rejected";
         check(&["a", "b"], events.clone(), known);
         events.extend([("b", 20, cycle(1, 1)), ("b", 20, begin(LARGE)), ("b", 20, state(SchedulerState::Running))]);
-        let all = "1/10 cells, b 8×16 running, 200.0 tokens/s, 1 valid, 0 rejected, 1 min left";
+        let all = "1/10 cells, 1 min left, b 8×16 running, 200.0 tokens/s, 1 valid, 0 rejected";
         check(&["a", "b"], events, all);
     }
 
