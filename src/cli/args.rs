@@ -8,12 +8,14 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use super::source::SourceArgs;
 
 /// A Prometheus-instrumented soak exporter for LLM inference servers.
 #[derive(Clone, Debug, PartialEq, Parser)]
@@ -84,37 +86,6 @@ pub struct ConfigArgs {
     pub file: PathBuf,
 }
 
-/// The configuration file, or one target in its place.
-#[derive(Clone, Debug, PartialEq, clap::Args)]
-pub struct SourceArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// Server to measure with default settings, without a configuration file
-    #[arg(long = "target.url", env = "LLMSOAK_TARGET_URL", hide_env_values = true)]
-    #[arg(value_name = "URL", conflicts_with = "file")]
-    target_url: Option<String>,
-    /// Model of that server [default: its first]
-    #[arg(long = "target.model", env = "LLMSOAK_TARGET_MODEL", hide_env_values = true)]
-    #[arg(value_name = "MODEL", requires = "target_url")]
-    target_model: Option<String>,
-}
-
-/// Where the configuration comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source<'a> {
-    File(&'a Path),
-    Target { url: &'a str, model: Option<&'a str> },
-}
-
-impl SourceArgs {
-    pub fn source(&self) -> Source<'_> {
-        match &self.target_url {
-            Some(url) => Source::Target { url, model: self.target_model.as_deref() },
-            None => Source::File(&self.config.file),
-        }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct StorageArgs {
     /// Folder of the history and the reports, in place of the configured one
@@ -159,6 +130,9 @@ pub struct RunArgs {
     pub storage: StorageArgs,
     #[command(flatten)]
     pub web: WebArgs,
+    /// Take orders by POST: /-/reload, /-/pause, /-/resume
+    #[arg(long = "web.enable-lifecycle", env = "LLMSOAK_WEB_ENABLE_LIFECYCLE", hide_env_values = true)]
+    pub takes_orders: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -368,30 +342,26 @@ mod tests {
             source,
             storage: StorageArgs { path: storage_path.map(PathBuf::from) },
             web: WebArgs { listen_addresses: listen.iter().map(|text| address(text)).collect() },
+            takes_orders: false,
         })
     }
 
-    fn source(file: &str, url: Option<&str>, model: Option<&str>) -> SourceArgs {
-        SourceArgs {
-            config: ConfigArgs { file: PathBuf::from(file) },
-            target_url: url.map(str::to_owned),
-            target_model: model.map(str::to_owned),
-        }
+    fn file(path: &str) -> SourceArgs {
+        SourceArgs::File(PathBuf::from(path))
     }
 
     #[test]
     fn a_run_has_a_file_or_a_target() {
         let local = &["127.0.0.1:11499"];
-        check("run", &run(source("llmsoak.yml", None, None), None, local));
-        check("run --config.file=a.yml", &run(source("a.yml", None, None), None, local));
+        check("run", &run(file("llmsoak.yml"), None, local));
+        check("run --config.file=a.yml", &run(file("a.yml"), None, local));
         check("run --target.url=http://h --target.model m", &{
-            let source = source("llmsoak.yml", Some("http://h"), Some("m"));
-            assert_eq!(source.source(), Source::Target { url: "http://h", model: Some("m") });
+            let source = SourceArgs::Target { url: "http://h".into(), model: Some("m".into()), api_key_file: None };
             run(source, None, local)
         });
         check(
             "run --storage.path d --web.listen-address=:80 --web.listen-address [::1]:81,h:82",
-            &run(source("llmsoak.yml", None, None), Some("d"), &[":80", "[::1]:81", "h:82"]),
+            &run(file("llmsoak.yml"), Some("d"), &[":80", "[::1]:81", "h:82"]),
         );
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::domain::plan::{BudgetPlan, Prompts, RequestPlan, SchedulePlan};
 use crate::domain::{Cell, Grid};
-use crate::soak::target::WARMUP_TOKENS;
+use crate::soak::WARMUP_TOKENS;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::args::{CheckArgs, Source, StorageArgs};
+use super::args::{CheckArgs, StorageArgs};
 use super::bill::{Bill, budgeted_time, cycle_time, pauses, rough, two_digits};
 use super::hints::hint;
 use super::print;
@@ -39,9 +39,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     // As planned, and as the servers make it.
     let verdict = within_bounds(&config).and_then(|()| bounded(series, &config.metrics));
     let soundness = if verdict.is_ok() { "sound" } else { "not sound" };
-    let mut text = match args.source.source() {
-        Source::File(path) => format!("{}: {soundness}\n", path.display()),
-        Source::Target { .. } => format!("{soundness}\n"),
+    let mut text = match args.source.file() {
+        Some(path) => format!("{}: {soundness}\n", path.display()),
+        None => format!("{soundness}\n"),
     };
     for view in &views {
         let _ = write!(text, "\n{view}");
@@ -296,7 +296,7 @@ mod tests {
 
     /// A target with a grid of one cell, which takes 2 requests, a warm-up and 60 s a cycle.
     fn config() -> Config {
-        let mut config = without_file("http://h:1", Some("m")).expect("is sound");
+        let mut config = without_file("http://h:1", Some("m"), None).expect("is sound");
         let target = config.targets.first_mut().expect("a target");
         target.grid = GridPlan::Fixed(Grid::new(&[1], &[2], true).expect("axes are sound"));
         target.request.output_tokens = 11;

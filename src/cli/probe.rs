@@ -10,7 +10,7 @@ use crate::client::{Client, Dropped, Timeline, Timeouts};
 use crate::domain::plan::{RequestPlan, TargetPlan};
 use crate::domain::{FailureKind, GenerateRequest, RequestFailure, RequestRecord, ServerIdentity};
 use crate::soak::order::generator;
-use crate::soak::target::WARMUP_TOKENS;
+use crate::soak::WARMUP_TOKENS;
 use crate::soak::{Backend as _, HttpBackend, WallClock, prompts};
 
 /// What a server told of itself, and what became of a request.

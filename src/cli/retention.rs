@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::soak::WallClock;
 use crate::soak::clock::earlier;
-use crate::store::{Pruned, Writer};
+use crate::store::Writer;
 
 /// How often old samples are looked for; the first time soon after the start.
 const EVERY: Duration = Duration::from_secs(600);
@@ -44,7 +44,8 @@ async fn prune(history: &Writer, before: jiff::Timestamp) {
             break;
         }
         // A step that did nothing waits for a reader.
-        sleep(if step == Pruned { has_more: true, ..Pruned::default() } { FIRST } else { BETWEEN_STEPS }).await;
+        let is_held_up = step.samples == 0 && step.freed_bytes == 0;
+        sleep(if is_held_up { FIRST } else { BETWEEN_STEPS }).await;
     }
     if samples > 0 {
         tracing::info!(samples, bytes, %before, "old samples deleted");

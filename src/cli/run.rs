@@ -1,32 +1,31 @@
 //! `llmsoak run`: the daemon.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{ListenAddress, RunArgs, Source, SourceArgs, StorageArgs};
+use super::args::{ListenAddress, RunArgs, StorageArgs};
 use super::check;
 use super::reload::Origin;
 use super::session::{Mode, Session, service_runtime};
 use super::signals;
+use super::source::SourceArgs;
 use crate::config::{self, Config};
 use crate::metrics::LogCounter;
 
 pub(super) fn run(args: &RunArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
     let config = configured(&args.source, &args.storage)?;
     check::within_bounds(&config)?;
-    let file = match args.source.source() {
-        Source::File(path) => Some(path.to_owned()),
-        Source::Target { .. } => None,
-    };
+    let file = args.source.file().map(Path::to_owned);
     let origin = Origin { file, storage_path: args.storage.path.clone() };
     service_runtime()?.block_on(async {
         let listeners = bind(&args.web.listen_addresses).await?;
         let stop = CancellationToken::new();
         signals::watch(stop.clone(), 0)?;
-        let mode = Mode::Daemon { origin: Some(origin), takes_orders: args.web.enable_lifecycle };
+        let mode = Mode::Daemon { origin: Some(origin), takes_orders: args.takes_orders };
         let session = Session { config, mode, listeners, log, stop };
         session.run(deaf).await?;
         Ok(ExitCode::SUCCESS)
@@ -38,9 +37,11 @@ pub(super) async fn deaf(_: super::session::Listener) {}
 
 /// The configuration that the flags name, with what they override.
 pub(super) fn configured(source: &SourceArgs, storage: &StorageArgs) -> anyhow::Result<Config> {
-    let mut config = match source.source() {
-        Source::File(path) => config::from_file(path)?,
-        Source::Target { url, model } => config::without_file(url, model, None)?,
+    let mut config = match source {
+        SourceArgs::File(path) => config::from_file(path)?,
+        SourceArgs::Target { url, model, api_key_file } => {
+            config::without_file(url, model.as_deref(), api_key_file.as_deref())?
+        }
     };
     if let Some(path) = &storage.path {
         config.storage.path.clone_from(path);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::duration;
+use crate::domain::duration;
 use super::problem::Fault;
 use super::tree::{Node, Value};
 

@@ -44,8 +44,7 @@ pub(super) fn from_text(text: &str, file: &str, around: Surroundings<'_>) -> Res
 /// The configuration that the text of a draft comes to. Relative files start in the working
 /// directory.
 pub fn drafted(draft: &Draft) -> Result<Config, Problems> {
-    let around = Surroundings { folder: Path::new(""), variable: &|name| std::env::var(name).ok() };
-    from_text(&draft_yaml(draft), "draft", around)
+    from_text(&draft_yaml(draft), "draft", Surroundings::of(Path::new("")))
 }
 
 /// The configuration of one target with nothing but defaults, for a run without a file.

@@ -166,7 +166,7 @@ fn ended(sample: Sample) -> Happening {
 
 fn succeeded(output: u64) -> Happening {
     let tokens = TokenCounts { output, source: TokenSource::Usage, prompt: Some(64), cached_prompt: Some(3) };
-    Happening::RequestEnded(RequestEnd { warmup: false, tokens, short: true, failure: None })
+    Happening::RequestEnded(RequestEnd { tokens, short: true, ..RequestEnd::default() })
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_dropped_sample_leaves_nothing_in_flight_and_every_request_counted_once() {
     }
     stage.tell(&target, succeeded(20));
     stage.check(&[r#"llmsoak_requests_in_flight{target="a",model="tiny"} 2"#]);
-    stage.tell(&target, Happening::SampleDropped { cell, state: SchedulerState::Paused });
+    stage.tell(&target, Happening::SampleDropped { cell, reason: "paused" });
     // A worker that was just at its end, and one that had just begun, when they were stopped.
     stage.tell(&target, succeeded(20));
     stage.tell(&target, Happening::RequestStarted);

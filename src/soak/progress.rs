@@ -16,8 +16,8 @@ const LOADS_KEPT: usize = 64;
 
 /// Where a target stands.
 #[derive(Debug)]
-pub struct Progress {
-    pub id: TargetId,
+pub(super) struct Progress {
+    pub(super) id: TargetId,
     pub(super) epoch: Option<Arc<Epoch>>,
     pub(super) grid: Option<Arc<Grid>>,
     pub(super) slots: Option<u32>,

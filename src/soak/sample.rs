@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 /// Warm-up answers are at most so long: enough for the shapes and the clocks to settle.
-pub(super) const WARMUP_TOKENS: u32 = 16;
+pub const WARMUP_TOKENS: u32 = 16;
 /// A request may take so many times what the warm-up lets expect.
 const TIMEOUT_MARGIN: f64 = 3.0;
 
