@@ -9,6 +9,7 @@ mod apis;
 mod crash;
 mod daemon;
 mod lanes;
+mod occupancy;
 mod once;
 mod readme;
 mod real;
