@@ -372,10 +372,11 @@ impl Driver {
         self.stalled.retain(|events| !events.is_closed());
     }
 
-    /// Hands out what the step gave; returns whether an answer ended.
+    /// Hands out what the step gave; returns whether an answer ended. Who has the end of an
+    /// answer and looks at the status finds its slot free.
     fn end_step(&mut self) -> bool {
         let speed = self.shared.options.speed;
-        let stalled = &mut self.stalled;
+        let (stalled, mut given) = (&mut self.stalled, Vec::new());
         let ended = self.engine.end_step(|tag, output| {
             let event = match output {
                 Output::Chunk { tokens, tally, finish } => SimEvent::Chunk(Chunk {
@@ -385,13 +386,17 @@ impl Driver {
                     finish,
                 }),
                 Output::Cut(CutKind::Reset) => SimEvent::Reset,
+                // The stream's end is all that its client gets.
                 Output::Cut(CutKind::Truncate) => return,
                 Output::Cut(CutKind::Stall) => return stalled.push(tag.events.clone()),
             };
-            // A client that has gone is let go before the next step.
-            let _ = tag.events.send(event);
+            given.push((tag.events.clone(), event));
         });
         self.publish();
+        for (events, event) in given {
+            // A client that has gone is let go before the next step.
+            let _ = events.send(event);
+        }
         ended
     }
 

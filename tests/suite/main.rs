@@ -11,6 +11,7 @@ mod crash;
 mod daemon;
 mod init;
 mod lanes;
+mod occupancy;
 mod once;
 mod readme;
 mod real;

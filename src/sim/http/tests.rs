@@ -265,11 +265,13 @@ async fn counters_tell_what_was_done() {
     assert!(metrics.contains(r#"finished_reason="length",model_name="tiny:1m"} 1"#));
 }
 
-/// The samples of a metrics page that follow their names and labels as told.
-async fn samples(server: &SimServer, api: SimApi, heads: &[&str]) -> Vec<String> {
+/// The values of some families of a metrics page; `head` makes a sample's head of a name.
+async fn values(server: &SimServer, api: SimApi, head: fn(&str) -> String, names: [&str; 3]) -> [String; 3] {
     let page = send(server, api, "/metrics", None).await.text;
-    let sample = |head: &&str| page.lines().find_map(|line| line.strip_prefix(head).map(str::to_owned));
-    heads.iter().map(|head| sample(head).unwrap_or_else(|| panic!("{head} in\n{page}"))).collect()
+    names.map(|name| {
+        let value = page.lines().find_map(|line| line.strip_prefix(&head(name)));
+        value.unwrap_or_else(|| panic!("{name} in\n{page}")).to_owned()
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,20 +280,17 @@ async fn requests_are_shown_while_they_work_and_wait() {
     let answers: Vec<_> = (0..6).map(|_| server.generate(&GenerateSpec::new("p", 5)).expect("taken")).collect();
     // Two steps of four streams, 6 ms each, and half of the third.
     sleep(Duration::from_millis(15)).await;
-    let heads = ["requests_processing ", "requests_deferred ", "tokens_predicted_total "];
-    let heads = heads.map(|head| format!("llamacpp:{head}"));
-    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-    assert_eq!(samples(&server, SimApi::LlamaCpp, &heads).await, ["4", "2", "0"]);
+    let names = ["requests_processing", "requests_deferred", "tokens_predicted_total"];
+    let shown = values(&server, SimApi::LlamaCpp, |name| format!("llamacpp:{name} "), names).await;
+    assert_eq!(shown, ["4", "2", "0"]);
     let slots = send(&server, SimApi::LlamaCpp, "/slots", None).await.json();
     assert!((0..4).all(|slot| slots[slot]["is_processing"] == true && slots[slot]["next_token"][0]["n_decoded"] == 2));
 
-    let labels = r#"{engine="0",model_name="tiny:1m"} "#;
-    let heads = ["num_requests_running", "num_requests_waiting", "generation_tokens_total"];
-    let heads = heads.map(|head| format!("vllm:{head}{labels}"));
-    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-    assert_eq!(samples(&server, SimApi::Vllm, &heads).await, ["4", "2", "8"]);
+    let names = ["num_requests_running", "num_requests_waiting", "generation_tokens_total"];
+    let head = |name: &str| format!("vllm:{name}{{engine=\"0\",model_name=\"tiny:1m\"}} ");
+    assert_eq!(values(&server, SimApi::Vllm, head, names).await, ["4", "2", "8"]);
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(samples(&server, SimApi::Vllm, &heads).await, ["0", "0", "30"]);
+    assert_eq!(values(&server, SimApi::Vllm, head, names).await, ["0", "0", "30"]);
     drop(answers);
 }
 
