@@ -164,6 +164,9 @@ pub struct OnceArgs {
 pub struct CheckArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Print the JSON Schema of configuration files instead
+    #[arg(long)]
+    pub schema: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]

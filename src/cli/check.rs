@@ -1,4 +1,5 @@
-//! `llmsoak check`: is the configuration sound, and what will a cycle take?
+//! `llmsoak check`: is the configuration sound, and what will a cycle take? Or, what may a
+//! configuration hold?
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -9,6 +10,10 @@ use crate::config;
 use crate::domain::plan::{GridPlan, SchedulePlan, TargetPlan};
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    if args.schema {
+        print(format_args!("{:#}\n", config::json_schema()));
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = config::from_file(&args.config.file)?;
     let mut text = format!("{}: sound\n", args.config.file.display());
     for target in &config.targets {
