@@ -6,13 +6,13 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
 
 mod apis;
-mod check;
 mod crash;
 mod daemon;
 mod lanes;
 mod once;
 mod readme;
 mod real;
+mod schema;
 mod support;
 mod tidy;
 mod tools;

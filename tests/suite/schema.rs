@@ -1,4 +1,4 @@
-//! `llmsoak check`: examples are sound, and the schema is that of the library.
+//! What `llmsoak check` says of an example, and the schema that it prints.
 
 use llmsoak::config::json_schema;
 
