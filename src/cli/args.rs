@@ -166,6 +166,9 @@ pub struct CheckArgs {
     /// With --probe: ask, but send no request
     #[arg(long, requires = "probe")]
     pub no_requests: bool,
+    /// Print the JSON Schema of configuration files instead
+    #[arg(long)]
+    pub schema: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]

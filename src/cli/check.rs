@@ -1,4 +1,5 @@
 //! `llmsoak check`: is the configuration sound, what will a cycle take, do the servers answer?
+//! Or, what may a configuration hold?
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -14,7 +15,7 @@ use super::print;
 use super::probe::{Answer, Seen, probe};
 use super::run::configured;
 use super::session::service_runtime;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::domain::plan::{GridPlan, MetricsPlan, Prompts, TargetPlan};
 use crate::domain::{Grid, RequestFailure};
 use crate::metrics::size;
@@ -24,6 +25,10 @@ use crate::soak::WallClock;
 const MOST_NUMBERS: usize = 16;
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    if args.schema {
+        print(format_args!("{:#}\n", config::json_schema()));
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = configured(&args.source, &StorageArgs { path: None })?;
     let mut views: Vec<View<'_>> = config.targets.iter().map(|target| View::new(&config, target)).collect();
     if args.probe {

@@ -16,6 +16,7 @@ use super::keys::{
     PRESETS, PROMPT_TOKENS, REPORTS_KEPT, TEMPERATURE, WARMUP_REQUESTS, default_grid,
 };
 use super::kind::{Choices, percent, words};
+use super::value::lists;
 use super::window::LOCAL;
 
 /// What a configuration says of its one target; all else in it is default.
@@ -295,13 +296,14 @@ fn metrics() -> String {
     format!(
         "metrics:
   cells: {cells} # {details}; core: what an optimum and a heat map need
-  histogram_labels: [{labels}] # [], [workers] or [workers, batch]
+  histogram_labels: [{labels}] # {label_lists}
   buckets: # upper bounds in seconds, ascending, in the place of the default ones
 {buckets}  max_series: {max_series} # a configuration that would make more is refused
 ",
         cells = word(CELL_DETAILS, default.cells),
         details = words(CELL_DETAILS, " | "),
         labels = labels.map_or_else(String::new, |(list, _)| list.join(", ")),
+        label_lists = lists(HISTOGRAM_LABELS),
         buckets = buckets.collect::<String>(),
         max_series = default.max_series,
     )

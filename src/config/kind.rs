@@ -19,10 +19,12 @@ const DURATION: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
 /// The most bytes of a text value.
 const TEXT_BYTES: usize = 4096;
 
+type Reader<'a, T> = dyn Fn(&Node) -> Result<T, Fault> + 'a;
+
 /// What the value of a key may be.
 pub(super) struct Kind<'a, T> {
     schema: Json,
-    read: Box<dyn Fn(&Node) -> Result<T, Fault> + 'a>,
+    read: Box<Reader<'a, T>>,
 }
 
 impl<'a, T: 'a> Kind<'a, T> {

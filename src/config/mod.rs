@@ -3,8 +3,9 @@
 //! A file is read in three steps, each in a module of its own: `tree` turns text into
 //! values that know their line, `keys` says which keys there are and what they mean, and
 //! `section` is the reader between the two, which notes every problem instead of
-//! stopping at the first. What a value may be is its `kind`. What comes out is resolved: no floor below sees a key, a
-//! default or an unread file. Nothing here speaks to a server.
+//! stopping at the first. What a value may be is its `kind`, which the `schema` is made of,
+//! too. What comes out is resolved: no floor below sees a key, a default or an unread file.
+//! Nothing here speaks to a server.
 
 use std::path::PathBuf;
 

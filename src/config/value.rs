@@ -77,20 +77,27 @@ pub(super) fn buckets() -> Kind<'static, Vec<f64>> {
     })
 }
 
+/// The lists of words that a key takes, and what they mean.
+pub(super) type Lists<T> = &'static [(&'static [&'static str], T)];
+
+/// The lists of a choice in a row.
+pub(super) fn lists<T>(choices: Lists<T>) -> String {
+    choices.iter().map(|(words, _)| format!("[{}]", words.join(", "))).collect::<Vec<_>>().join(" or ")
+}
+
 /// One of a few lists of words.
-pub(super) fn one_list_of<T: Copy>(choices: &'static [(&'static [&'static str], T)]) -> Kind<'static, T> {
-    let lists: Vec<_> = choices.iter().map(|(list, _)| list).collect();
-    Kind::new(json!({"enum": lists}), move |node| {
+pub(super) fn one_list_of<T: Copy>(choices: Lists<T>) -> Kind<'static, T> {
+    let all: Vec<_> = choices.iter().map(|(list, _)| list).collect();
+    Kind::new(json!({"enum": all}), move |node| {
         let word = |item: &Node| if let Value::Text(word) = &item.value { Some(word.clone()) } else { None };
         let given: Option<Vec<String>> = match &node.value {
             Value::List(items) => items.iter().map(word).collect(),
             _ => None,
         };
         let meaning = given.and_then(|given| choices.iter().find(|(list, _)| given == *list));
-        meaning.map(|&(_, meaning)| meaning).ok_or_else(|| {
-            let lists: Vec<String> = choices.iter().map(|(list, _)| format!("[{}]", list.join(", "))).collect();
-            Fault::new(format!("must be {}, not {}", lists.join(" or "), seen(&node.value)))
-        })
+        meaning
+            .map(|&(_, meaning)| meaning)
+            .ok_or_else(|| Fault::new(format!("must be {}, not {}", lists(choices), seen(&node.value))))
     })
 }
 

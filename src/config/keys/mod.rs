@@ -10,6 +10,7 @@ use crate::domain::Endpoint;
 use crate::domain::plan::{Api, CellDetail, CellOrder, HistogramLabels};
 
 use super::kind::Choices;
+use super::value::Lists;
 
 mod budget;
 mod file;
@@ -55,7 +56,7 @@ pub(super) const PREFIX_CACHE: Choices<bool> = &[("avoid", true), ("allow", fals
 pub(super) const PRESETS: Choices<Preset> = &[("auto", Preset::Auto), ("legacy", Preset::Legacy)];
 pub(super) const CELL_DETAILS: Choices<CellDetail> =
     &[("full", CellDetail::Full), ("core", CellDetail::Core), ("off", CellDetail::Off)];
-pub(super) const HISTOGRAM_LABELS: &[(&[&str], HistogramLabels)] = &[
+pub(super) const HISTOGRAM_LABELS: Lists<HistogramLabels> = &[
     (&[], HistogramLabels::None),
     (&["workers"], HistogramLabels::Workers),
     (&["workers", "batch"], HistogramLabels::WorkersAndBatch),

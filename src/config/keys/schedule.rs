@@ -38,12 +38,13 @@ pub(super) fn schedule(s: &mut Section<'_>, around: Surroundings<'_>) -> (Schedu
 
 fn windows(s: &mut Section<'_>, around: Surroundings<'_>) -> Windows {
     let windows = s.list("windows", MOST_WINDOWS, window());
-    let zone = s.take_or("time_zone", Zone::Local, zone());
+    let named = s.take("time_zone", zone());
+    let is_wrong = named.is_none() && s.has("time_zone");
     // Without windows no clock on a wall matters, and none need be known.
-    if windows.is_empty() {
+    if windows.is_empty() || is_wrong {
         return Windows::default();
     }
-    let zone = match zone {
+    let zone = match named.unwrap_or(Zone::Local) {
         Zone::Named(zone) => Some(zone),
         Zone::Local => (around.local_zone)(),
     };

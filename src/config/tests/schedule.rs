@@ -114,6 +114,11 @@ fn a_time_zone_is_a_known_one() {
     check_zone("Europe/Berln", "did you mean `Europe/Berlin`?");
     check_zone("berlin", "did you mean `Europe/Berlin`?");
     check_zone("UTC+1", "such as Europe/Berlin, or UTC");
+    check(
+        &target("schedule: {windows: [22:00-06:00], time_zone: Berlin}"),
+        "f:4: schedule.time_zone: must be local or the name of a time zone, not `Berlin`; \
+         hint: did you mean `Europe/Berlin`?",
+    );
 }
 
 #[test]
