@@ -70,7 +70,8 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags).map_err(foreign)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.execute_batch("PRAGMA query_only = ON").map_err(foreign)?;
-    if check_version(&connection, path)? < MIGRATIONS.len()
+    // A file without any schema is not ours to write to.
+    if (1..MIGRATIONS.len()).contains(&check_version(&connection, path)?)
         && let Some(folder) = path.parent()
     {
         let _lock = Lock::take(folder)?;
