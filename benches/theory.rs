@@ -98,8 +98,13 @@ async fn total(backend: &Arc<HttpBackend>, plan: &RequestPlan, cell: Cell) -> Du
     let mut records = Vec::new();
     for (count, tokens, is_warmup) in [(cell.concurrency(), 4, true), (cell.batch, OUTPUT_TOKENS, false)] {
         let requests = prompts::requests(plan, count, tokens, &mut generator(salt, &[u64::from(is_warmup)]));
-        records =
-            batch::run(backend, Batch { requests, workers: cell.workers, timeouts, is_warmup, meter: Arc::default() }, &bus, &target).await;
+        records = batch::run(
+            backend,
+            Batch { requests, workers: cell.workers, timeouts, is_warmup, meter: Arc::default() },
+            &bus,
+            &target,
+        )
+        .await;
         assert!(records.iter().all(RequestRecord::succeeded), "{cell}: {:?}", records[0].failure);
     }
     let first_sent = records.iter().map(|record| record.sent).min().expect("has requests");

@@ -402,7 +402,10 @@ mod tests {
             "error: the argument '--config.file <FILE>' cannot be used with '--target.url <URL>'",
         );
         check_refused("check --no-requests", "error: the following required arguments were not provided:");
-        check_refused("run --target.model=m", "error: the following required arguments were not provided:");
+        check_refused(
+            "run --target.model=m",
+            "error: '--target.model' is of the server that '--target.url <URL>' names",
+        );
         check_refused("once --cycles 0", "error: invalid value '0' for '--cycles <N>': 0 is not in 1..=10000");
         check_refused("sim --noise 2", "error: invalid value '2' for '--noise <RATIO>': must be a number from 0 to 1");
         check_refused(

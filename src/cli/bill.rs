@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::domain::plan::{BudgetPlan, Prompts, RequestPlan, SchedulePlan};
 use crate::domain::{Cell, Grid};
-use crate::soak::WARMUP_TOKENS;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -61,7 +60,7 @@ impl Bill {
             prompt_tokens: prompt.map(|tokens| tokens.saturating_mul(requests)),
             output_tokens: u64::from(plan.output_tokens).saturating_mul(requests),
             warmup_prompt_tokens: prompt.map(|tokens| tokens.saturating_mul(warmups)),
-            warmup_output_tokens: u64::from(warmup_tokens(plan)).saturating_mul(warmups),
+            warmup_output_tokens: u64::from(plan.warmup_tokens()).saturating_mul(warmups),
         }
     }
 
@@ -95,11 +94,6 @@ fn warmups(cell: Cell, schedule: &SchedulePlan) -> u32 {
     cell.concurrency().saturating_mul(schedule.warmup_requests)
 }
 
-/// The length asked of a warm-up's answer.
-fn warmup_tokens(plan: &RequestPlan) -> u32 {
-    plan.output_tokens.min(WARMUP_TOKENS)
-}
-
 /// The rests of a cycle.
 pub(super) fn pauses(grid: &Grid, schedule: &SchedulePlan) -> Duration {
     let samples = u32::try_from(grid.measured().len()).unwrap_or(u32::MAX);
@@ -121,7 +115,7 @@ pub(super) fn cycle_time(
         .map(|cell| {
             let at_once = cell.concurrency().min(slots.unwrap_or(u32::MAX)).max(1);
             let batch = pace.answer(plan.output_tokens).saturating_mul(cell.batch.div_ceil(at_once));
-            let warmup = pace.answer(warmup_tokens(plan)).saturating_mul(warmups(cell, schedule).div_ceil(at_once));
+            let warmup = pace.answer(plan.warmup_tokens()).saturating_mul(warmups(cell, schedule).div_ceil(at_once));
             batch.saturating_add(warmup)
         })
         .fold(Duration::ZERO, Duration::saturating_add);

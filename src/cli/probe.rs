@@ -10,7 +10,6 @@ use crate::client::{Client, Dropped, Timeline, Timeouts};
 use crate::domain::plan::{RequestPlan, TargetPlan};
 use crate::domain::{FailureKind, GenerateRequest, RequestFailure, RequestRecord, ServerIdentity};
 use crate::soak::order::generator;
-use crate::soak::WARMUP_TOKENS;
 use crate::soak::{Backend as _, HttpBackend, WallClock, prompts};
 
 /// What a server told of itself, and what became of a request.
@@ -54,7 +53,7 @@ async fn converse(backend: &HttpBackend, plan: &RequestPlan) -> Result<Answer, R
         between_tokens: plan.between_tokens_timeout,
         total: plan.timeout,
     };
-    let first = request(plan, plan.output_tokens.min(WARMUP_TOKENS), 0)?;
+    let first = request(plan, plan.warmup_tokens(), 0)?;
     let (attempts, dropped) = backend.negotiate(&first, &Timeline::start(), timeouts).await;
     if let Some(failure) = attempts.into_iter().next_back().and_then(|last| last.failure) {
         return Err(failure);

@@ -117,10 +117,8 @@ impl Reloader {
 
 /// Some things are settled for the life of the process.
 fn refuse_what_needs_a_restart(running: &Config, config: &Config) -> anyhow::Result<()> {
-    let settled = [
-        ("storage.path", running.storage.path != config.storage.path),
-        ("metrics", running.metrics != config.metrics),
-    ];
+    let settled =
+        [("storage.path", running.storage.path != config.storage.path), ("metrics", running.metrics != config.metrics)];
     match settled.iter().find(|(_, has_changed)| *has_changed) {
         Some((key, _)) => bail!("{key}: cannot change while llmsoak runs\n  hint: restart it, or undo the change"),
         None => Ok(()),

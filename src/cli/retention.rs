@@ -19,7 +19,12 @@ const FIRST: Duration = Duration::from_secs(10);
 const BETWEEN_STEPS: Duration = Duration::from_millis(100);
 
 /// Deletes until `stop`.
-pub(super) async fn keep(config: watch::Receiver<Arc<Config>>, history: Writer, clock: WallClock, stop: CancellationToken) {
+pub(super) async fn keep(
+    config: watch::Receiver<Arc<Config>>,
+    history: Writer,
+    clock: WallClock,
+    stop: CancellationToken,
+) {
     let work = async {
         sleep(FIRST).await;
         loop {

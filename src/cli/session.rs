@@ -74,7 +74,8 @@ impl Session {
         let Self { config, mode, listeners, log, stop } = self;
         let clock = WallClock::System;
         let (history, scribe) = Writer::open(&config.storage.path)?;
-        let (status, lag, reports_written) = (ReloadStatus::new(clock.now()), LagMeter::default(), ReportCounter::default());
+        let (status, lag, reports_written) =
+            (ReloadStatus::new(clock.now()), LagMeter::default(), ReportCounter::default());
         let sources = ProcessSources {
             log,
             reports: reports_written.clone(),

@@ -42,11 +42,7 @@ impl Staff {
     }
 
     /// The targets of a configuration for the engine. Where it fails, nothing has changed.
-    pub(super) fn targets(
-        &mut self,
-        config: &Config,
-        now: Timestamp,
-    ) -> anyhow::Result<Vec<SoakTarget<HttpBackend>>> {
+    pub(super) fn targets(&mut self, config: &Config, now: Timestamp) -> anyhow::Result<Vec<SoakTarget<HttpBackend>>> {
         let posts = config.targets.iter().map(|plan| Ok((plan.name.clone(), self.post(plan)?)));
         let posts: BTreeMap<String, Post> = posts.collect::<anyhow::Result<_>>()?;
         let history = Reader::open(&self.storage)?;

@@ -10,7 +10,6 @@ use std::ops::RangeInclusive;
 use crate::domain::plan::{Connection, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan};
 use crate::domain::{Endpoint, LatencyMeasure};
 
-use crate::domain::duration::show;
 use super::keys::{
     APIS, CELL_DETAILS, CONNECT_TIMEOUT, ENDPOINTS, HISTOGRAM_LABELS, MAX_DUTY, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE,
     PRESETS, PROMPT_TOKENS, REPORTS_KEPT, TEMPERATURE, WARMUP_REQUESTS, default_grid,
@@ -18,6 +17,7 @@ use super::keys::{
 use super::kind::{Choices, percent, words};
 use super::value::lists;
 use super::window::LOCAL;
+use crate::domain::duration::show;
 
 /// What a configuration says of its one target; all else in it is default.
 #[derive(Clone, Debug, PartialEq, Eq)]

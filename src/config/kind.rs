@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use crate::domain::duration;
 use super::problem::Fault;
 use super::tree::{Node, Value};
+use crate::domain::duration;
 
 /// Durations of at least one unit, in the words of JSON Schema.
 const DURATION: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";

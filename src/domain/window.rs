@@ -92,11 +92,12 @@ impl Windows {
     fn edges_of(&self, day: Date) -> Vec<Timestamp> {
         let minutes = self.windows.iter().flat_map(|window| [window.start, window.end]);
         let midnight = day.to_datetime(Time::midnight());
-        let shown = minutes.filter_map(|minute| midnight.checked_add(i64::from(minute).minutes()).ok()).flat_map(|clock| {
-            // A clock that is put back shows this time twice; one put forward, never.
-            let shown = self.zone.to_ambiguous_timestamp(clock);
-            [shown.earlier(), shown.later()]
-        });
+        let shown =
+            minutes.filter_map(|minute| midnight.checked_add(i64::from(minute).minutes()).ok()).flat_map(|clock| {
+                // A clock that is put back shows this time twice; one put forward, never.
+                let shown = self.zone.to_ambiguous_timestamp(clock);
+                [shown.earlier(), shown.later()]
+            });
         let mut edges: Vec<Timestamp> = shown.flatten().collect();
         edges.sort_unstable();
         edges

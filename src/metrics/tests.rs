@@ -10,7 +10,7 @@ use crate::domain::event::RequestEnd;
 use crate::domain::plan::{CellDetail, HistogramLabels, MetricsPlan};
 use crate::domain::{
     Cell, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, LatencyMeasure, Measurement,
-    Quantiles, Sample, SchedulerState, ServerIdentity, ServerKind, TargetId, TokenCounts, TokenSource,
+    Quantiles, Sample, ServerIdentity, ServerKind, TargetId, TokenCounts, TokenSource,
 };
 use crate::soak::{Board, LagMeter, TargetSnapshot};
 use crate::store::WriterStatus;

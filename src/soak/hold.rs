@@ -17,7 +17,6 @@ use super::bus::Bus;
 use super::clock::later;
 use super::control::{Control, Hint};
 use super::meter::Meter;
-use super::sample::WARMUP_TOKENS;
 use super::target::{REMINDER, TargetRunner};
 use crate::domain::plan::{Prompts, SchedulePlan};
 use crate::domain::{Cell, Happening, RequestRecord, SchedulerState, Spent};
@@ -151,16 +150,15 @@ impl<B: Backend> TargetRunner<B> {
             Prompts::Lines { lines, .. } => lines.iter().map(|line| line.len() as u64 / 4 + 1).max().unwrap_or(0),
         };
         let output = u64::from(cell.batch) * u64::from(request.output_tokens);
-        let warmup_output = warmups * u64::from(request.output_tokens.min(WARMUP_TOKENS));
+        let warmup_output = warmups * u64::from(request.warmup_tokens());
         Cost { requests, tokens: requests * prompt + output + warmup_output }
     }
 
     /// Those of the cells that the budget allows at all.
     pub(super) fn affordable(&self, cells: Vec<Cell>) -> Vec<Cell> {
         let now = self.bus.now();
-        let (affordable, beyond): (Vec<Cell>, Vec<Cell>) = cells
-            .into_iter()
-            .partition(|&cell| self.progress.ledger.affordable_at(self.cost(cell), now).is_some());
+        let (affordable, beyond): (Vec<Cell>, Vec<Cell>) =
+            cells.into_iter().partition(|&cell| self.progress.ledger.affordable_at(self.cost(cell), now).is_some());
         if !beyond.is_empty() {
             let cells = beyond.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             tracing::warn!(target = %self.progress.id, cells, "the budget is too small for these cells; they are left out");

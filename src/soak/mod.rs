@@ -33,4 +33,3 @@ pub use control::Control;
 pub use daemon::{Limits, Roster, Soak, SoakTarget};
 pub use lag::LagMeter;
 pub use memory::MemoryBackend;
-pub use sample::WARMUP_TOKENS;

@@ -45,8 +45,11 @@ impl<B: Backend> TargetRunner<B> {
         loop {
             let Some(seen) = self.look().await else { return false };
             let is_used = foreign::is_used_by_others(before.as_ref(), &seen);
+            // What lingers of ours, or is still being noted down: Ollama stamps a use a moment
+            // after its end.
             let may_be_ours = before.is_none() && looks < SETTLE_LOOKS;
-            if !is_used || !may_be_ours {
+            let is_settled = !is_used && (seen.uses.is_empty() || looks > 1);
+            if is_settled || !may_be_ours {
                 self.progress.last_look = Some(seen);
                 return is_used;
             }

@@ -23,8 +23,6 @@ use crate::domain::{
     Cell, FailureKind, GenerateRequest, Happening, InvalidReason, RequestRecord, Sample, SchedulerState,
 };
 
-/// Warm-up answers are at most so long: enough for the shapes and the clocks to settle.
-pub const WARMUP_TOKENS: u32 = 16;
 /// A request may take so many times what the warm-up lets expect.
 const TIMEOUT_MARGIN: f64 = 3.0;
 
@@ -127,7 +125,7 @@ impl<B: Backend> TargetRunner<B> {
         }
         self.enter_state(SchedulerState::Warmup).await;
         self.progress.last_look = None;
-        let tokens = self.plan.request.output_tokens.min(WARMUP_TOKENS);
+        let tokens = self.plan.request.warmup_tokens();
         let numbers: Vec<u64> = numbers.iter().copied().chain([1]).collect();
         let requests = self.requests(count, tokens, &numbers);
         let timeouts = self.timeouts(self.plan.request.timeout);

@@ -21,7 +21,6 @@ use super::hold::Hold;
 use super::lag::LagMeter;
 use super::order::cells_of_cycle;
 use super::progress::Progress;
-use super::sample::WARMUP_TOKENS;
 use crate::client::{Dropped, Identified, Timeline};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{Api, Prompts, SchedulePlan, TargetPlan};
@@ -211,7 +210,7 @@ impl<B: Backend> TargetRunner<B> {
     async fn introduce(&mut self, identity: &ServerIdentity) -> Result<(), Trouble> {
         self.enter_state(SchedulerState::Warmup).await;
         self.publish(Happening::RequestStarted).await;
-        let request = self.requests(1, WARMUP_TOKENS, &[0]).pop();
+        let request = self.requests(1, self.plan.request.warmup_tokens(), &[0]).pop();
         let Some(request) = request else { return Ok(()) };
         self.progress.last_look = None;
         let (attempts, dropped) =

@@ -3,6 +3,7 @@
 //! Nothing here does the work: a reload is handed to whoever reads configurations, a pause to
 //! the engine's [`Control`]. A browser sends no order for another site's page.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -44,12 +45,12 @@ struct Order {
 type Answer = (StatusCode, String);
 
 /// The routes; they refuse every order unless the application has a [`Lifecycle`].
-pub(super) fn routes(app: &std::sync::Arc<App>) -> Router<std::sync::Arc<App>> {
+pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    let guard = from_fn_with_state(app.clone(), guard);
     Router::new()
-        .route("/-/reload", post(reload))
-        .route("/-/pause", post(pause))
-        .route("/-/resume", post(resume))
-        .layer(from_fn_with_state(app.clone(), guard))
+        .route("/-/reload", post(reload).route_layer(guard.clone()))
+        .route("/-/pause", post(pause).route_layer(guard.clone()))
+        .route("/-/resume", post(resume).route_layer(guard))
 }
 
 /// Lets only orders through that the operator allows and that no other site's page makes.

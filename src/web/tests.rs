@@ -5,12 +5,14 @@ use std::path::Path;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, StatusCode};
 use jiff::SignedDuration;
+use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use super::fixture::{app, board, now, soak, tell};
-use super::{App, router};
+use super::{App, Lifecycle, ReloadRequest, router};
 use crate::domain::{Grid, Happening, SchedulerState, TargetId};
 use crate::report::{Chart, Report, snapshot};
+use crate::soak::Control;
 
 async fn ask(app: &App, request: Request<Body>) -> Response<Body> {
     router(app.clone()).oneshot(request).await.expect("a router never fails")
@@ -88,8 +90,11 @@ async fn what_is_long_is_compressed_for_who_wants_it() {
 #[tokio::test]
 async fn only_reading_is_allowed_and_only_what_there_is() {
     let app = small_app(Path::new("/nowhere"));
-    for path in ["/nowhere", "/metrics/", "//", "/-/", "/-/reload", "/report/", "/charts", "/index.html"] {
+    for path in ["/nowhere", "/metrics/", "//", "/-/", "/-/quit", "/report/", "/charts", "/index.html"] {
         check(&app, path, StatusCode::NOT_FOUND).await;
+    }
+    for path in ["/-/reload", "/-/pause", "/-/resume"] {
+        check(&app, path, StatusCode::METHOD_NOT_ALLOWED).await;
     }
     let request = |method: Method| Request::builder().method(method).uri("/metrics").body(Body::empty());
     let refused = ask(&app, request(Method::POST).expect("is a request")).await;
@@ -273,4 +278,70 @@ mod stopping {
         let ended = timeout(Duration::from_secs(4), serving).await.expect("ends in time");
         ended.expect("did not panic").expect("is no error");
     }
+}
+
+/// An application that takes orders, and where they arrive.
+fn orderly() -> (App, mpsc::Receiver<ReloadRequest>) {
+    let (reloads, requests) = mpsc::channel(1);
+    let lifecycle = Some(Lifecycle { control: Control::default(), reloads });
+    (App { lifecycle, ..small_app(Path::new("/nowhere")) }, requests)
+}
+
+/// Orders something with these headers, compares the answer.
+async fn check_order(app: &App, path: &str, headers: &[(&str, &str)], expected: (StatusCode, &str)) {
+    let request = headers.iter().fold(Request::post(path), |request, (name, value)| request.header(*name, *value));
+    let response = ask(app, request.body(Body::empty()).expect("is a request")).await;
+    assert_eq!((response.status(), text(response).await.as_str()), expected, "{path} {headers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_is_of_one_target_or_all_and_for_a_time_or_until_resumed() {
+    let (app, _requests) = orderly();
+    let control = app.lifecycle.as_ref().expect("takes orders").control.clone();
+    let is_paused = |later: i64| control.pause_of("workstation", now() + SignedDuration::from_secs(later)).is_some();
+    let ok = |text| (StatusCode::OK, text);
+    let until = "target workstation paused until 2026-11-24 17:31:02 UTC\n";
+    check_order(&app, "/-/pause?target=workstation&for=30m", &[], ok(until)).await;
+    assert!(is_paused(1799) && !is_paused(1800));
+    check_order(&app, "/-/pause", &[], ok("all targets paused until resumed\n")).await;
+    assert!(is_paused(99_999));
+    check_order(&app, "/-/resume?target=workstation", &[], ok("target workstation resumed\n")).await;
+    assert!(!is_paused(0));
+    let unknown = (StatusCode::NOT_FOUND, "there is no such target\nhint: the targets are workstation\n");
+    check_order(&app, "/-/pause?target=nobody", &[], unknown).await;
+    check_order(&app, "/-/resume?target=nobody", &[], unknown).await;
+    let bad = (StatusCode::BAD_REQUEST, "for: must be a duration above zero such as 30m or 1h30m\n");
+    check_order(&app, "/-/pause?for=soon", &[], bad).await;
+    check_order(&app, "/-/pause?for=0s", &[], bad).await;
+    assert!(!is_paused(0));
+}
+
+#[tokio::test]
+async fn orders_are_taken_where_they_are_allowed_and_from_no_other_site() {
+    let refused = (StatusCode::FORBIDDEN, "orders are not allowed\nhint: start llmsoak with --web.enable-lifecycle\n");
+    for path in ["/-/reload", "/-/pause", "/-/resume"] {
+        check_order(&small_app(Path::new("/nowhere")), path, &[], refused).await;
+    }
+    let (app, _requests) = orderly();
+    let resumed = (StatusCode::OK, "all targets resumed\n");
+    let elsewhere = (StatusCode::FORBIDDEN, "orders from other sites' pages are not taken\n");
+    check_order(&app, "/-/resume", &[("sec-fetch-site", "same-origin")], resumed).await;
+    check_order(&app, "/-/resume", &[("sec-fetch-site", "cross-site")], elsewhere).await;
+    check_order(&app, "/-/resume", &[("host", "a:1"), ("origin", "http://a:1")], resumed).await;
+    check_order(&app, "/-/resume", &[("host", "a:1"), ("origin", "http://b:1")], elsewhere).await;
+    check_order(&app, "/-/resume", &[("host", "a:1"), ("origin", "null")], elsewhere).await;
+}
+
+#[tokio::test]
+async fn a_reload_answers_with_what_came_of_it() {
+    let (app, mut requests) = orderly();
+    tokio::spawn(async move {
+        for outcome in [Ok("3 targets are in force".to_owned()), Err("llmsoak.yml:2: wrong".to_owned())] {
+            let request: ReloadRequest = requests.recv().await.expect("a request");
+            request.send(outcome).expect("somebody waits");
+        }
+    });
+    check_order(&app, "/-/reload", &[], (StatusCode::OK, "3 targets are in force\n")).await;
+    check_order(&app, "/-/reload", &[], (StatusCode::BAD_REQUEST, "llmsoak.yml:2: wrong\n")).await;
+    check_order(&app, "/-/reload", &[], (StatusCode::SERVICE_UNAVAILABLE, "the program is stopping\n")).await;
 }

@@ -15,6 +15,7 @@ mod occupancy;
 mod once;
 mod readme;
 mod real;
+mod reload;
 mod schema;
 mod support;
 mod tidy;

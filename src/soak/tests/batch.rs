@@ -56,4 +56,3 @@ async fn a_worker_waits_in_the_client_and_a_queue_in_the_server() {
     assert_eq!(server.request_duration.map(|d| d.p50), Some(2.0 * one));
     assert_eq!(server.worker_wait.map(|d| d.p99), Some(0.0));
 }
-

@@ -84,7 +84,7 @@ async fn a_paused_target_leaves_its_lane_to_others() {
         of_two += i32::from(sample_of("two")(&event));
     }
     stage.control.resume(Some("one"));
-    while !sample_of("one")(&*stage.next().await.expect("the soak goes on")) {}
+    while !sample_of("one")(&stage.next().await.expect("the soak goes on")) {}
     stage.stop.cancel();
     while stage.next().await.is_some() {}
     soak.await.expect("no panic");
@@ -218,7 +218,10 @@ async fn cycles_begin_a_span_apart() {
     let first = starts[0];
     let minutes: Vec<i64> = starts.iter().map(|at| at.duration_since(first).as_mins()).collect();
     assert_eq!(minutes, [0, 10, 20, 30]);
-    assert!(events.last().expect("some").at < starts[3] + SignedDuration::from_mins(1), "the last one is not waited for");
+    assert!(
+        events.last().expect("some").at < starts[3] + SignedDuration::from_mins(1),
+        "the last one is not waited for"
+    );
 }
 
 /// Somebody else who asks the server again and again, for so long.

@@ -59,7 +59,8 @@ async fn a_target_that_stays_does_not_notice_those_that_come_change_and_go() {
     let cycles = (1..).flat_map(|cycle| cells_of_cycle(&grid(), CellOrder::Shuffled, 7, cycle));
     assert_eq!(measured, cycles.take(measured.len()).collect::<Vec<_>>(), "no cell is lost or measured twice");
     assert!(measured.len() > 4 * grid().measured().len(), "{}", measured.len());
-    let drops = |name| of(&events, name).filter(|event| matches!(event.happening, Happening::SampleDropped { .. })).count();
+    let drops =
+        |name| of(&events, name).filter(|event| matches!(event.happening, Happening::SampleDropped { .. })).count();
     assert_eq!(drops("stays"), 1, "the stop drops its last sample, and nothing else does");
     let joins = |name| of(&events, name).filter(|event| matches!(event.happening, Happening::Joined { .. })).count();
     let leaves = |name| of(&events, name).filter(|event| matches!(event.happening, Happening::Left)).count();

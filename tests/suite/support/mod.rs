@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use history::{History, Span};
-pub(crate) use http::get;
+pub(crate) use http::{get, post};
 pub(crate) use process::{Process, free_address};
 pub(crate) use scrape::{Scrape, scrape, soaked};
 pub(crate) use stage::{Stage, Target, simulator, simulator_at};

@@ -93,7 +93,8 @@ impl Stage {
 
     /// Starts the daemon on a port of its own.
     pub(crate) fn run(&self, targets: &[Target<'_>]) -> (Process, SocketAddr) {
-        let mut process = self.start("run", targets, &["--web.listen-address", "127.0.0.1:0"]);
+        let flags = ["--web.listen-address", "127.0.0.1:0", "--web.enable-lifecycle"];
+        let mut process = self.start("run", targets, &flags);
         let address = process.address();
         (process, address)
     }
