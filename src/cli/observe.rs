@@ -1,23 +1,51 @@
-//! The listener that turns each event into state, metrics and a log line.
+//! The listener that turns each event into state, metrics and log lines.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 
+use crate::domain::event::RequestEnd;
 use crate::domain::{Event, Happening, Sample};
 use crate::metrics::Metrics;
 use crate::soak::Board;
 
 /// Listens until the engine is gone.
 pub(super) async fn observe(mut events: Receiver<Arc<Event>>, board: Board, metrics: Arc<Metrics>) {
+    let mut requests = Requests::default();
     while let Some(event) = events.recv().await {
         board.apply(&event);
         metrics.observe(&event);
-        log(&event);
+        let number = requests.number(&event);
+        log(&event, number, &board);
     }
 }
 
-fn log(event: &Event) {
+/// Numbers the requests of each target's sample, warm-ups included, as they end.
+#[derive(Debug, Default)]
+struct Requests {
+    ended: BTreeMap<Arc<str>, u32>,
+}
+
+impl Requests {
+    fn number(&mut self, event: &Event) -> u32 {
+        match &event.happening {
+            Happening::SampleStarted { .. } | Happening::Left => {
+                self.ended.remove(&event.target.name);
+                0
+            }
+            Happening::RequestEnded(_) => {
+                let number = self.ended.entry(event.target.name.clone()).or_default();
+                *number += 1;
+                *number
+            }
+            _ => 0,
+        }
+    }
+}
+
+fn log(event: &Event, request: u32, board: &Board) {
     let target = &*event.target.name;
     match &event.happening {
         Happening::StateChanged { state, .. } => tracing::debug!(target, %state, "state"),
@@ -50,37 +78,99 @@ fn log(event: &Event) {
         Happening::SampleStarted { cell, .. } => {
             tracing::debug!(target, workers = cell.workers, batch = cell.batch, "sample started");
         }
-        Happening::SampleEnded { sample, .. } => log_sample(target, sample),
+        Happening::SampleEnded { sample, .. } => {
+            log_sample(target, sample);
+            let snapshot = board.snapshot();
+            let identity = snapshot.targets.get(target).and_then(|target| target.identity.as_ref());
+            log_judgement(target, sample, identity.and_then(|identity| identity.slots));
+        }
         Happening::Joined { url, .. } => tracing::info!(target, url, "target joined"),
         Happening::Left => tracing::info!(target, "target left"),
         Happening::SampleDropped { cell, state } => {
             tracing::info!(target, workers = cell.workers, batch = cell.batch, %state, "sample dropped");
         }
         Happening::RequestStarted => {}
-        Happening::RequestEnded(end) => {
-            if let Some(failure) = &end.failure {
-                tracing::debug!(target, warmup = end.warmup, %failure, "request failed");
-            }
-        }
+        Happening::RequestEnded(end) => log_request(target, request, end),
     }
+}
+
+/// What a request was like: enough to tell which one made its sample strange.
+fn log_request(target: &str, request: u32, end: &RequestEnd) {
+    let RequestEnd { tokens, timings, .. } = end;
+    tracing::debug!(
+        target,
+        request,
+        warmup = end.warmup,
+        wait_ms = milliseconds(end.wait),
+        sent_ms = milliseconds(end.sent),
+        ttft_ms = end.time_to_first_token.map(milliseconds),
+        duration_ms = milliseconds(end.duration),
+        tokens = tokens.output,
+        chunks = end.chunks,
+        token_source = tokens.source.as_str(),
+        prompt = tokens.prompt,
+        cached = tokens.cached_prompt,
+        load_ms = timings.load.map(milliseconds),
+        prompt_ms = timings.prompt.map(milliseconds),
+        decode_ms = timings.decode.map(milliseconds),
+        short = end.short,
+        failure = end.failure.as_ref().map(ToString::to_string),
+        "request"
+    );
 }
 
 fn log_sample(target: &str, sample: &Sample) {
     let (cell, measured) = (sample.cell, &sample.measurement);
-    let milliseconds = |seconds: Option<f64>| seconds.map(|seconds| round(seconds * 1e3));
-    let ttft_ms = milliseconds(measured.time_to_first_token.map(|quantiles| quantiles.p50));
-    let itl_ms = milliseconds(measured.inter_token_latency.map(|quantiles| quantiles.p50));
-    let lag_ms = milliseconds(measured.timer_lag_p99_seconds);
+    let ttft_ms = measured.time_to_first_token.map(|quantiles| round(quantiles.p50 * 1e3));
+    let itl_ms = measured.inter_token_latency.map(|quantiles| round(quantiles.p50 * 1e3));
+    let lag_ms = measured.timer_lag_p99_seconds.map(|seconds| round(seconds * 1e3));
     let (workers, batch) = (cell.workers, cell.batch);
     let (seconds, tokens_per_second) = (round(measured.total_seconds), round(measured.tokens_per_second));
     if sample.is_valid() {
         tracing::info!(target, workers, batch, seconds, tokens_per_second, ttft_ms, itl_ms, "sample");
     } else {
-        let reasons: Vec<&str> = sample.invalid.iter().map(|reason| reason.as_str()).collect();
         let (failed, cached) = (measured.failed_requests, measured.cached_prompt_tokens);
-        let (reasons, cpu) = (reasons.join(","), round(measured.client_cpu_ratio));
+        let (reasons, cpu) = (reasons(sample), round(measured.client_cpu_ratio));
         tracing::warn!(target, workers, batch, seconds, reasons, failed, cached, lag_ms, cpu, "sample rejected");
     }
+}
+
+/// All that a sample is judged by, whatever the verdict.
+fn log_judgement(target: &str, sample: &Sample, slots: Option<u32>) {
+    let measured = &sample.measurement;
+    let failures: Vec<String> = measured.failures.iter().map(|(kind, count)| format!("{kind}={count}")).collect();
+    tracing::debug!(
+        target,
+        cycle = sample.cycle,
+        workers = sample.cell.workers,
+        batch = sample.cell.batch,
+        slots,
+        steady_tokens_per_second = measured.steady_tokens_per_second.map(round),
+        parallelism = measured.observed_parallelism.map(round),
+        parallelism_peak = measured.observed_parallelism_peak,
+        lag_ms = measured.timer_lag_p99_seconds.map(|seconds| round(seconds * 1e3)),
+        itl_ms = measured.inter_token_latency.map(|quantiles| round(quantiles.p50 * 1e3)),
+        cpu = round(measured.client_cpu_ratio),
+        load_seconds = measured.load_seconds.map(round),
+        requests = measured.requests,
+        failures = failures.join(","),
+        output = measured.output_tokens,
+        token_source = measured.token_source.as_str(),
+        prompt = measured.prompt_tokens,
+        cached = measured.cached_prompt_tokens,
+        short = measured.short_outputs,
+        reasons = reasons(sample),
+        "sample judged"
+    );
+}
+
+fn reasons(sample: &Sample) -> String {
+    let reasons: Vec<&str> = sample.invalid.iter().map(|reason| reason.as_str()).collect();
+    reasons.join(",")
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    round(duration.as_secs_f64() * 1e3)
 }
 
 /// Three digits after the point: a log line is read by people.

@@ -2,22 +2,29 @@
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use super::args::OnceArgs;
+use super::log::Log;
 use super::print;
+use super::progress::{Drawing, Progress};
 use super::reporting::Reports;
 use super::run::configured;
 use super::session::{Listener, Session, service_runtime};
 use super::signals;
-use crate::domain::Happening;
-use crate::metrics::{LogCounter, ReportCounter};
+use crate::domain::{Event, Happening};
+use crate::metrics::ReportCounter;
 use crate::soak::WallClock;
 
 /// No valid sample, or a target that was given up.
 const NOT_MEASURED: u8 = 2;
 const INTERRUPTED: u8 = 3;
+
+/// The line of progress is drawn this often, and with each event that changes it.
+const REDRAW: Duration = Duration::from_secs(1);
 
 /// What was sent and what came back, warm-ups included.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,19 +38,23 @@ struct Totals {
     valid_samples: u64,
 }
 
-pub(super) fn run(args: &OnceArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &OnceArgs, log: &Log) -> anyhow::Result<ExitCode> {
     let config = configured(&args.source, &args.storage)?;
     let stop = CancellationToken::new();
     let totals = Arc::new(Mutex::new(Totals::default()));
+    let progress = Progress::new(args.cycles.into(), config.targets.len());
     let reports = Reports::new(&config, WallClock::System, ReportCounter::default());
     let (interrupted, given_up, written) = service_runtime()?.block_on(async {
         signals::watch(stop.clone(), INTERRUPTED.into())?;
         let cycles = Some(args.cycles.into());
         // A token of its own: the session cancels the one that it is given when it is done.
         let running = stop.child_token();
-        let session = Session { config, listeners: Vec::new(), cycles, scheduled_reports: false, log, stop: running };
+        let counter = log.counter.clone();
+        let session =
+            Session { config, listeners: Vec::new(), cycles, scheduled_reports: false, log: counter, stop: running };
         let counted = totals.clone();
-        let given_up = session.run(|events| count(events, counted)).await?;
+        let show = Show { progress, drawing: Drawing::start(&log.screen), stop: stop.clone() };
+        let given_up = session.run(|events| count(events, counted, show)).await?;
         let written = tokio::task::spawn_blocking(move || reports.write_all()).await?;
         anyhow::Ok((stop.is_cancelled(), !given_up.is_empty(), written))
     })?;
@@ -62,23 +73,51 @@ pub(super) fn run(args: &OnceArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::from(code))
 }
 
-async fn count(mut events: Listener, totals: Arc<Mutex<Totals>>) {
-    while let Some(event) = events.recv().await {
-        let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
+/// What somebody at a terminal sees.
+struct Show {
+    progress: Progress,
+    drawing: Option<Drawing>,
+    /// Who asked for an end wants a clean terminal, even if that end takes a while.
+    stop: CancellationToken,
+}
+
+async fn count(mut events: Listener, totals: Arc<Mutex<Totals>>, mut show: Show) {
+    let mut redraw = interval(REDRAW);
+    loop {
+        let is_news = tokio::select! {
+            event = events.recv() => {
+                let Some(event) = event else { return };
+                totals.lock().unwrap_or_else(PoisonError::into_inner).add(&event);
+                show.progress.hear(&event)
+            }
+            _ = redraw.tick(), if show.drawing.is_some() => true,
+            () = show.stop.cancelled(), if show.drawing.is_some() => {
+                show.drawing = None;
+                false
+            }
+        };
+        if let Some(drawing) = show.drawing.as_ref().filter(|_| is_news) {
+            drawing.show(&show.progress, WallClock::System.now());
+        }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, event: &Event) {
         match &event.happening {
             Happening::RequestEnded(end) => {
-                totals.requests += 1;
+                self.requests += 1;
                 if end.failure.is_some() {
-                    totals.failed_requests += 1;
+                    self.failed_requests += 1;
                 } else {
-                    totals.output_tokens += end.tokens.output;
-                    totals.prompt_tokens += end.tokens.prompt.unwrap_or(0);
-                    totals.cached_prompt_tokens += end.tokens.cached_prompt.unwrap_or(0);
+                    self.output_tokens += end.tokens.output;
+                    self.prompt_tokens += end.tokens.prompt.unwrap_or(0);
+                    self.cached_prompt_tokens += end.tokens.cached_prompt.unwrap_or(0);
                 }
             }
             Happening::SampleEnded { sample, .. } => {
-                totals.samples += 1;
-                totals.valid_samples += u64::from(sample.is_valid());
+                self.samples += 1;
+                self.valid_samples += u64::from(sample.is_valid());
             }
             _ => {}
         }

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::cell::{Cell, Grid};
 use super::environment::{Epoch, ServerIdentity, TargetId};
 use super::failure::{FailureKind, RequestFailure, named};
-use super::request::{RequestRecord, TokenCounts};
+use super::request::{RequestRecord, ServerTimings, TokenCounts};
 use super::sample::{Latencies, Sample};
 
 named! {
@@ -127,18 +128,38 @@ impl Happening {
     }
 }
 
-/// A request's end, warm-ups included, as it is counted.
-#[derive(Clone, Debug)]
+/// A request's end, warm-ups included, as it is counted and logged.
+#[derive(Clone, Debug, Default)]
 pub struct RequestEnd {
     pub warmup: bool,
+    /// From when it was due until it was sent: the wait for a worker.
+    pub wait: Duration,
+    /// Since the sample's origin.
+    pub sent: Duration,
+    pub time_to_first_token: Option<Duration>,
+    pub duration: Duration,
+    /// Text-bearing pieces of the answer.
+    pub chunks: usize,
     pub tokens: TokenCounts,
+    pub timings: ServerTimings,
     pub short: bool,
     pub failure: Option<RequestFailure>,
 }
 
 impl RequestEnd {
     pub fn of(record: &RequestRecord, warmup: bool) -> Self {
-        Self { warmup, tokens: record.tokens, short: record.is_short(), failure: record.failure.clone() }
+        Self {
+            warmup,
+            wait: record.sent.saturating_sub(record.due),
+            sent: record.sent,
+            time_to_first_token: record.time_to_first_token(),
+            duration: record.duration(),
+            chunks: record.chunks.len(),
+            tokens: record.tokens,
+            timings: record.timings,
+            short: record.is_short(),
+            failure: record.failure.clone(),
+        }
     }
 
     /// Whether a server was there: one that refuses or breaks off was, one that only kept

@@ -166,7 +166,7 @@ fn ended(sample: Sample) -> Happening {
 
 fn succeeded(output: u64) -> Happening {
     let tokens = TokenCounts { output, source: TokenSource::Usage, prompt: Some(64), cached_prompt: Some(3) };
-    Happening::RequestEnded(RequestEnd { warmup: false, tokens, short: true, failure: None })
+    Happening::RequestEnded(RequestEnd { tokens, short: true, ..RequestEnd::default() })
 }
 
 #[test]

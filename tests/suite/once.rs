@@ -32,6 +32,31 @@ fn it_reports_and_its_totals_are_the_servers_own() {
 }
 
 #[test]
+fn at_level_debug_each_request_and_each_judgement_has_a_line() {
+    let (_sim, sim) = simulator(&["--slots", "4"]);
+    let stage = Stage::new();
+    let config = stage.configure(&[Target::at(sim)]);
+    let storage = stage.storage().display().to_string();
+    let flags = ["--cycles", "1", "--log.level", "debug"];
+    let mut once =
+        Process::start(&[&["once", "--config.file", &config, "--storage.path", &storage], &flags[..]].concat());
+    assert_eq!(once.code(), Some(0), "{}", once.stderr());
+    let stderr = once.stderr();
+    let lines = |message: &str| stderr.lines().filter(|line| line.contains(message)).collect::<Vec<_>>();
+    let requests = lines(" message=request ");
+    assert_eq!(requests.len() as f64, told(&once, "requests, warm-ups included"), "{stderr}");
+    for told in [" wait_ms=", " sent_ms=", " ttft_ms=", " duration_ms=", " tokens=", " chunks=", " token_source=usage"]
+    {
+        assert!(requests.iter().all(|line| line.contains(told)), "{told} in {requests:#?}");
+    }
+    let judgements = lines(" message=\"sample judged\" ");
+    assert_eq!(judgements.len() as f64, told(&once, "samples"), "{stderr}");
+    for told in [" slots=4 ", " parallelism=", " cpu=", " cached=0 ", " short=0 ", " reasons="] {
+        assert!(judgements.iter().all(|line| line.contains(told)), "{told} in {judgements:#?}");
+    }
+}
+
+#[test]
 fn without_a_valid_sample_it_says_so() {
     let (_sim, sim) = simulator(&[]);
     let stage = Stage::new();
