@@ -11,10 +11,10 @@ use anyhow::bail;
 use super::args::{CheckArgs, StorageArgs};
 use super::bill::{Bill, budgeted_time, cycle_time, pauses, rough, two_digits};
 use super::hints::hint;
-use super::print;
 use super::probe::{Answer, Seen, probe};
 use super::run::configured;
 use super::session::service_runtime;
+use super::{print, say};
 use crate::config::{self, Config};
 use crate::domain::plan::{GridPlan, MetricsPlan, Prompts, TargetPlan};
 use crate::domain::{Grid, RequestFailure};
@@ -35,7 +35,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         service_runtime()?.block_on(async {
             for view in &mut views {
                 // A slow server takes minutes over an answer.
-                eprintln!("asking target {} …", view.target.name);
+                say(format_args!("asking target {} …", view.target.name));
                 view.seen = Some(probe(view.target, !args.no_requests).await);
             }
         });

@@ -154,15 +154,15 @@ impl Found {
         let context = identity.context_per_slot.map(|n| format!(", a context of {n} tokens")).unwrap_or_default();
         let (workers, batch) = draft.axes.clone().unwrap_or_default();
         let mut text = format!(
-            "{}\n  model  {}{quantization}{others}\n  slots  {slots}{context}\n  grid   workers {workers:?}, batch {batch:?}\n",
+            "{}\n  model  {}{quantization}{others}\n  slots  {slots}{context}\n  grid   workers {workers:?}, batch {batch:?}",
             self.name(),
             identity.model,
         );
         if let Some(path) = &self.dropped_path {
-            text += &format!("  url    without {path}, which belongs to the API\n");
+            text += &format!("\n  url    without {path}, which belongs to the API");
         }
         if self.offers.is_empty() {
-            text += "  the server lists no models: yours is taken as it is; check --probe says whether it answers\n";
+            text += "\n  the server lists no models: yours is taken as it is; check --probe says whether it answers";
         }
         text
     }

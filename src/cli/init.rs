@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use super::args::InitArgs;
 use super::found::{Found, listed};
 use super::hints::{hint, wants_key};
-use super::print;
 use super::session::service_runtime;
+use super::{print, say};
 use crate::client::{Client, Offer, choose};
 use crate::config::{self, Draft, Problems};
 use crate::domain::plan::{Connection, TargetPlan};
@@ -35,12 +35,12 @@ pub(super) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     // A draft that the reader refuses would be a fault of this program.
     config::drafted(&draft)?;
     let yaml = config::draft_yaml(&draft);
-    eprint!("{}", server.summary(&draft));
+    say(server.summary(&draft));
     match file {
         None => print(yaml),
         Some(file) => {
             write(file, &yaml, args.force)?;
-            eprint!("{}", next_steps(file));
+            say(next_steps(file));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -65,7 +65,7 @@ fn write(file: &Path, yaml: &str, force: bool) -> anyhow::Result<()> {
 fn next_steps(file: &Path) -> String {
     let flag =
         if file == Path::new("llmsoak.yml") { String::new() } else { format!(" --config.file={}", file.display()) };
-    format!("wrote {}; next:\n  llmsoak check{flag} --probe\n  llmsoak run{flag}\n", file.display())
+    format!("wrote {}; next:\n  llmsoak check{flag} --probe\n  llmsoak run{flag}", file.display())
 }
 
 /// Why there is no server to be found at an address.

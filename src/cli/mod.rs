@@ -42,10 +42,10 @@ pub fn main() -> ExitCode {
     let log = log::start(&args.log);
     let counter = log.counter.clone();
     let outcome = match args.command {
+        Command::Init(init) => init::run(&init),
         Command::Run(run) => run::run(&run, counter),
         Command::Demo(demo) => demo::run(&demo, counter),
         Command::Once(once) => once::run(&once, &log),
-        Command::Init(init) => init::run(&init),
         Command::Sim(sim) => sim::run(&sim),
         Command::Check(check) => check::run(&check),
         Command::Report(report) => reporting::run(&report),
@@ -66,4 +66,9 @@ pub fn main() -> ExitCode {
 /// Writes data to stdout. Whoever closed the pipe has seen enough.
 fn print(text: impl Display) {
     let _ = write!(std::io::stdout(), "{text}");
+}
+
+/// Talks to the user, on stderr.
+fn say(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

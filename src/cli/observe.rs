@@ -15,8 +15,9 @@ use crate::soak::Board;
 pub(super) async fn observe(mut events: Receiver<Arc<Event>>, board: Board, metrics: Arc<Metrics>) {
     let mut requests = Requests::default();
     while let Some(event) = events.recv().await {
-        board.apply(&event);
         metrics.observe(&event);
+        // Last: whoever sees a change here sees it in the metrics too.
+        board.apply(&event);
         let number = requests.number(&event);
         log(&event, number, &board);
     }

@@ -16,11 +16,15 @@ use super::check;
 use super::staff::Staff;
 use crate::config::{self, Config};
 use crate::metrics::ReloadStatus;
-use crate::soak::{HttpBackend, Roster, WallClock};
+use crate::soak::{Board, HttpBackend, Roster, WallClock};
 use crate::web::ReloadRequest;
 
 /// How often the files of keys are read again.
 const KEYS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often, and how many times, it is looked for whether a new configuration is shown.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+const MOST_LOOKS: u32 = 400;
 
 /// Where a configuration is read from again.
 #[derive(Clone, Debug)]
@@ -53,6 +57,7 @@ pub(super) struct Reloader {
     pub(super) running: watch::Sender<Arc<Config>>,
     pub(super) rosters: mpsc::Sender<Roster<HttpBackend>>,
     pub(super) status: ReloadStatus,
+    pub(super) board: Board,
     pub(super) clock: WallClock,
 }
 
@@ -110,8 +115,26 @@ impl Reloader {
         if self.rosters.send(roster).await.is_err() || seated.await.is_err() {
             bail!("the program is stopping");
         }
+        self.until_shown(&config).await;
         self.running.send_replace(config);
         Ok(text)
+    }
+
+    /// Waits until the next scrape shows the targets of a configuration and no others. The
+    /// events that tell of them are on their way.
+    async fn until_shown(&self, config: &Config) {
+        let is_shown = || {
+            let shown = self.board.snapshot();
+            let mut names = config.targets.iter().map(|target| target.name.as_str());
+            shown.targets.len() == config.targets.len() && names.all(|name| shown.targets.contains_key(name))
+        };
+        let mut looks = interval(LOOK_EVERY);
+        for _ in 0..MOST_LOOKS {
+            looks.tick().await;
+            if is_shown() {
+                return;
+            }
+        }
     }
 }
 

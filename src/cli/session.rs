@@ -114,7 +114,7 @@ impl Session {
         // Its handle of the log, the board and the orders would outlive the stop.
         drop(app);
         let mut bus = Bus::new(clock, Some(history.clone()));
-        tasks.spawn(observe(bus.listen(), board, metrics));
+        tasks.spawn(observe(bus.listen(), board.clone(), metrics));
         tasks.spawn(listen(bus.listen()));
         tasks.spawn(retention::keep(running.subscribe(), history.clone(), clock, stop.clone()));
         if matches!(mode, Mode::Daemon { .. }) {
@@ -139,7 +139,7 @@ impl Session {
         // An engine that is gone says so itself.
         let _ = rosters.send(Roster { targets, schedule: Arc::new(config.schedule.clone()), done: None }).await;
         if let Mode::Daemon { origin: Some(origin), .. } = mode {
-            let reloader = Reloader { origin, staff, running, rosters, status, clock };
+            let reloader = Reloader { origin, staff, running, rosters, status, board, clock };
             tasks.spawn(reloader.run(requests, stop.clone()));
         } else {
             // Nothing will change: the engine may end when its targets are done.
