@@ -5,13 +5,7 @@
 //! again, and prints sizes and times. It fails when the file does not shrink or the
 //! write-ahead log grows beyond its bound. `SAMPLES=200000` makes a smaller one.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a bench may end at the first surprise"
-)]
+#![expect(clippy::expect_used, reason = "a bench may end at the first surprise")]
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -252,7 +252,7 @@ async fn an_epoch_of_two_cycles_is_no_baseline_and_the_one_before_it_may_be() {
 #[tokio::test]
 async fn an_epoch_of_another_load_or_model_is_no_baseline() {
     let stretches = [
-        Stretch { model: "qwen3:8b", ..stretch(1, 0..4) },
+        Stretch { model: "qwen3:8b", output_tokens: 24, ..stretch(1, 0..4) },
         stretch(1, 0..3),
         Stretch { output_tokens: 24, ..stretch(1, 3..6) },
     ];
