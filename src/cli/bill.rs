@@ -36,7 +36,7 @@ pub(super) struct Pace {
 impl Pace {
     /// From the send to the last token.
     fn answer(self, tokens: u32) -> Duration {
-        self.first_token + self.step.saturating_mul(tokens.saturating_sub(1))
+        self.first_token.saturating_add(self.step.saturating_mul(tokens.saturating_sub(1)))
     }
 }
 
