@@ -7,7 +7,7 @@
 
 use std::iter::once;
 
-use crate::domain::{FailureKind, Occupancy, RequestRecord, TokenSource};
+use crate::domain::{Occupancy, RequestRecord};
 
 /// Tokens of others that disturb nobody: health checks generate one or two.
 const SPARE_TOKENS: u64 = 8;
@@ -104,19 +104,9 @@ fn has_foreign_tokens(
     records: &[RequestRecord],
     bounds: &ForeignBounds,
 ) -> bool {
-    let own: u64 = records.iter().map(tokens_at_most).sum();
+    let own: u64 = records.iter().map(RequestRecord::output_tokens_at_most).sum();
     let Some(foreign) = growth(before, after).map(|tokens| tokens.saturating_sub(own)) else { return false };
     foreign > bounds.spare_tokens && foreign as f64 > bounds.spare_tokens_ratio * own as f64
-}
-
-/// The most output tokens that a request can have cost the server: of one that was given up,
-/// or whose tokens nobody counted, all that it asked for.
-fn tokens_at_most(record: &RequestRecord) -> u64 {
-    match &record.failure {
-        Some(failure) if failure.kind == FailureKind::NotStarted || failure.kind.is_out_of_reach() => 0,
-        None if record.tokens.source != TokenSource::Chunks => record.tokens.output,
-        _ => record.tokens.output.max(record.asked_tokens.into()),
-    }
 }
 
 /// Whether a use of a model that is not `own` ended, or one was loaded. A model that is gone
@@ -134,7 +124,7 @@ fn is_used(before: &Occupancy, now: &Occupancy, own: Option<&str>) -> bool {
 mod tests {
     use super::*;
     use crate::analysis::measure::tests::stream;
-    use crate::domain::{RequestFailure, TokenCounter};
+    use crate::domain::{FailureKind, RequestFailure, TokenCounter, TokenSource};
 
     /// So many requests, and tokens that are counted when a request ends.
     fn look(requests: u32, total: u64) -> Occupancy {

@@ -18,9 +18,9 @@ const FIRST: Duration = Duration::from_secs(10);
 /// The rest between two steps, in which samples are written.
 const BETWEEN_STEPS: Duration = Duration::from_millis(100);
 
-/// Deletes until `stop`.
+/// Deletes what is too old by the configuration in force, until `stop`.
 pub(super) async fn keep(
-    config: watch::Receiver<Arc<Config>>,
+    mut config: watch::Receiver<Arc<Config>>,
     history: Writer,
     clock: WallClock,
     stop: CancellationToken,
@@ -28,9 +28,12 @@ pub(super) async fn keep(
     let work = async {
         sleep(FIRST).await;
         loop {
-            let before = earlier(clock.now(), config.borrow().storage.retention);
-            prune(&history, before).await;
-            sleep(EVERY).await;
+            let retention = config.borrow_and_update().storage.retention;
+            prune(&history, earlier(clock.now(), retention)).await;
+            tokio::select! {
+                () = sleep(EVERY) => {}
+                Ok(()) = config.changed() => {}
+            }
         }
     };
     stop.run_until_cancelled(work).await;

@@ -116,8 +116,9 @@ impl Session {
         let mut bus = Bus::new(clock, Some(history.clone()));
         tasks.spawn(observe(bus.listen(), board.clone(), metrics));
         tasks.spawn(listen(bus.listen()));
-        tasks.spawn(retention::keep(running.subscribe(), history.clone(), clock, stop.clone()));
         if matches!(mode, Mode::Daemon { .. }) {
+            // A run of a few cycles deletes nothing of what somebody else keeps.
+            tasks.spawn(retention::keep(running.subscribe(), history.clone(), clock, stop.clone()));
             let (config, events) = (running.subscribe(), bus.listen());
             tasks.spawn(write_on_schedule(config, clock, reports_written, events, stop.clone()));
         }

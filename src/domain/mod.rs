@@ -25,5 +25,5 @@ pub use failure::{FailureKind, InvalidReason, RequestFailure};
 pub use occupancy::{Occupancy, TokenCounter};
 pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
 pub use sample::{Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
-pub use spending::Spent;
+pub use spending::{Cost, Spent};
 pub use window::{Window, Windows};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::failure::RequestFailure;
+use super::failure::{FailureKind, RequestFailure};
 
 /// Which door of the server the requests knock on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -147,6 +147,16 @@ impl RequestRecord {
     /// Send → end of stream.
     pub fn duration(&self) -> Duration {
         self.ended.saturating_sub(self.sent)
+    }
+
+    /// The most output tokens that it can have cost the server: of one that was given up, or
+    /// whose tokens nobody counted, all that it asked for.
+    pub fn output_tokens_at_most(&self) -> u64 {
+        match &self.failure {
+            Some(failure) if failure.kind == FailureKind::NotStarted || failure.kind.is_out_of_reach() => 0,
+            None if self.tokens.source != TokenSource::Chunks => self.tokens.output,
+            _ => self.tokens.output.max(self.asked_tokens.into()),
+        }
     }
 
     /// Whether a successful answer ended before the asked length.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
@@ -28,7 +28,7 @@ pub struct SoakTarget<B> {
     pub backend: Arc<B>,
     /// The model, as far as it is known from the plan or the history.
     pub id: TargetId,
-    /// What it spent in the last day, the oldest first.
+    /// What it spent in the last day, the oldest first, if it was not soaked just now.
     pub spent: Vec<Spent>,
 }
 
@@ -98,7 +98,8 @@ impl Soak {
     }
 }
 
-type Leave = Result<(TargetId, Ended), tokio::task::JoinError>;
+/// What remains of a target: its name, how it ended, what it spent.
+type Leave = (TargetId, Ended, Ledger);
 
 /// Where the targets work.
 struct Hall {
@@ -108,14 +109,16 @@ struct Hall {
     schedule: Option<watch::Sender<Arc<SchedulePlan>>>,
     lanes: HashMap<String, Arc<Mutex<()>>>,
     seats: BTreeMap<Arc<str>, Seat>,
-    tasks: JoinSet<(TargetId, Ended)>,
+    tasks: JoinSet<Leave>,
+    /// What targets spent that are about to begin anew.
+    ledgers: BTreeMap<Arc<str>, Ledger>,
     given_up: Vec<TargetId>,
 }
 
 impl Hall {
     fn new(soak: Soak, stop: CancellationToken) -> Self {
-        let (lanes, seats) = (HashMap::new(), BTreeMap::new());
-        Self { soak, stop, schedule: None, lanes, seats, tasks: JoinSet::new(), given_up: Vec::new() }
+        let (lanes, seats, ledgers) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { soak, stop, schedule: None, lanes, seats, tasks: JoinSet::new(), ledgers, given_up: Vec::new() }
     }
 
     /// Lets targets go that are gone or changed, and those begin that are new or changed.
@@ -160,6 +163,9 @@ impl Hall {
         let SoakTarget { plan, backend, id, spent } = target;
         let (url, lane) = (plan.connection.url.clone(), plan.lane.clone());
         self.soak.bus.publish(&id, Happening::Joined { url, lane }).await;
+        // The history may not have heard yet what it spent a moment ago.
+        let known = self.ledgers.remove(&id.name);
+        let ledger = known.map_or_else(|| Ledger::new(plan.budget, spent), |ledger| ledger.under(plan.budget));
         let runner = TargetRunner {
             backend,
             lane: self.lanes.entry(plan.lane.clone()).or_default().clone(),
@@ -170,16 +176,20 @@ impl Hall {
             history: self.soak.history.clone(),
             lag: self.soak.lag.clone(),
             limits: self.soak.limits,
-            progress: Progress::new(id.clone(), Ledger::new(plan.budget, spent)),
+            progress: Progress::new(id.clone(), ledger),
         };
         let retired = self.stop.child_token();
         self.seats.insert(id.name.clone(), Seat { id: id.clone(), plan, retired: retired.clone() });
-        self.tasks.spawn(async move { (id, runner.run(retired).await) });
+        self.tasks.spawn(async move {
+            let (ended, ledger) = runner.run(retired).await;
+            (id, ended, ledger)
+        });
     }
 
-    fn take_leave(&mut self, ended: Leave) {
-        let (id, ended) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    fn take_leave(&mut self, leave: Result<Leave, JoinError>) {
+        let (id, ended, ledger) = leave.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         self.seats.remove(&id.name);
+        self.ledgers.insert(id.name.clone(), ledger);
         if ended == Ended::GivenUp {
             self.given_up.push(id);
         }

@@ -12,14 +12,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::backend::Backend;
-use super::budget::Cost;
 use super::bus::Bus;
 use super::clock::later;
 use super::control::{Control, Hint};
-use super::meter::Meter;
+use super::progress::Running;
 use super::target::{REMINDER, TargetRunner};
-use crate::domain::plan::{Prompts, SchedulePlan};
-use crate::domain::{Cell, Happening, RequestRecord, SchedulerState, Spent};
+use crate::domain::plan::SchedulePlan;
+use crate::domain::{Cell, Cost, Happening, SchedulerState, Spent};
 
 /// The smallest share of its time that a lane may be kept busy.
 const LEAST_DUTY: f64 = 0.001;
@@ -51,7 +50,7 @@ pub(super) struct Permission {
 }
 
 impl Permission {
-    fn hold(&self) -> Option<Hold> {
+    pub(super) fn hold(&self) -> Option<Hold> {
         let now = self.bus.now();
         if let Some(pause) = self.control.pause_of(&self.target, now) {
             return Some(Hold::until(SchedulerState::Paused, pause.until));
@@ -75,7 +74,7 @@ impl Permission {
     }
 
     /// Waits until the user says something, the schedule changes, or `wait` has passed.
-    async fn change(&mut self, hint: &mut Hint, wait: Duration) {
+    pub(super) async fn change(&mut self, hint: &mut Hint, wait: Duration) {
         tokio::select! {
             () = hint.heard() => {}
             Ok(()) = self.schedule.changed() => {}
@@ -106,16 +105,19 @@ impl<B: Backend> TargetRunner<B> {
         }
     }
 
-    /// Whether a cell may be measured now.
-    pub(super) async fn may_begin(&mut self, cell: Cell) -> Result<(), Hold> {
-        if let Some(hold) = self.hold_of(cell) {
-            return Err(hold);
-        }
-        self.yield_to_others().await
+    fn hold_of(&self, cell: Cell) -> Option<Hold> {
+        self.permission().hold().or_else(|| self.window_too_short(cell)).or_else(|| self.over_budget(self.cost(cell)))
     }
 
-    fn hold_of(&self, cell: Cell) -> Option<Hold> {
-        self.permission().hold().or_else(|| self.window_too_short(cell)).or_else(|| self.over_budget(cell))
+    /// Whether a cell may be measured now, as far as it does not depend on others.
+    pub(super) fn may_begin(&self, cell: Cell) -> Result<(), Hold> {
+        self.hold_of(cell).map_or(Ok(()), Err)
+    }
+
+    /// Whether a first request may be sent now.
+    pub(super) fn may_introduce(&self) -> Result<(), Hold> {
+        let cost = Cost::of_introduction(&self.plan.request, self.prompt_tokens());
+        self.over_budget(cost).map_or(Ok(()), Err)
     }
 
     /// A sample that the end of the window would cut short is not begun, unless no window is
@@ -133,32 +135,27 @@ impl<B: Backend> TargetRunner<B> {
         fits_then.then(|| Hold::until(SchedulerState::OutsideWindow, Some(opens)))
     }
 
-    fn over_budget(&self, cell: Cell) -> Option<Hold> {
+    /// Until when the budget does not allow so much; it may never.
+    fn over_budget(&self, cost: Cost) -> Option<Hold> {
         let now = self.bus.now();
-        let at = self.progress.ledger.affordable_at(self.cost(cell), now)?;
-        (at > now).then(|| Hold::until(SchedulerState::OverBudget, Some(at)))
+        let at = self.progress.ledger.affordable_at(cost, now);
+        at.is_none_or(|at| at > now).then(|| Hold::until(SchedulerState::OverBudget, at))
     }
 
-    /// The most that a sample of a cell costs, warm-ups included; a prompt of the user's own
-    /// counts four bytes a token.
-    fn cost(&self, cell: Cell) -> Cost {
-        let request = &self.plan.request;
-        let warmups = u64::from(cell.concurrency()) * u64::from(self.schedule().warmup_requests);
-        let requests = u64::from(cell.batch) + warmups;
-        let prompt = match &request.prompts {
-            Prompts::BuiltIn { tokens } => u64::from(*tokens),
-            Prompts::Lines { lines, .. } => lines.iter().map(|line| line.len() as u64 / 4 + 1).max().unwrap_or(0),
-        };
-        let output = u64::from(cell.batch) * u64::from(request.output_tokens);
-        let warmup_output = warmups * u64::from(request.warmup_tokens());
-        Cost { requests, tokens: requests * prompt + output + warmup_output }
+    pub(super) fn cost(&self, cell: Cell) -> Cost {
+        Cost::of_sample(cell, &self.plan.request, self.schedule().warmup_requests, self.prompt_tokens())
+    }
+
+    /// The planned length of a prompt, or what the server made of it.
+    pub(super) fn prompt_tokens(&self) -> u64 {
+        self.plan.request.prompt_tokens().max(self.progress.longest_prompt)
     }
 
     /// Those of the cells that the budget allows at all.
     pub(super) fn affordable(&self, cells: Vec<Cell>) -> Vec<Cell> {
         let now = self.bus.now();
-        let (affordable, beyond): (Vec<Cell>, Vec<Cell>) =
-            cells.into_iter().partition(|&cell| self.progress.ledger.affordable_at(self.cost(cell), now).is_some());
+        let is_affordable = |cell: &Cell| self.progress.ledger.affordable_at(self.cost(*cell), now).is_some();
+        let (affordable, beyond): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(is_affordable);
         if !beyond.is_empty() {
             let cells = beyond.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             tracing::warn!(target = %self.progress.id, cells, "the budget is too small for these cells; they are left out");
@@ -166,68 +163,92 @@ impl<B: Backend> TargetRunner<B> {
         affordable
     }
 
-    /// Notes what a sample took of the budget. Of requests that were given up, all that was
-    /// asked of them.
-    pub(super) async fn spend(&mut self, meter: &Meter) {
-        let lost = meter.started().saturating_sub(meter.ended());
-        let asked = self.cost(Cell::new(1, 1));
-        let cost = Cost { requests: meter.started(), tokens: meter.tokens() + lost * asked.tokens };
-        self.enter_spending(cost).await;
+    /// Books what a sample will cost at most, before it is sent: a program that ends in the
+    /// middle, whichever way, has spent it.
+    pub(super) async fn book(&mut self, cost: Cost) -> Timestamp {
+        let at = self.bus.now();
+        self.enter_spending(Spent { at, cost }, None).await;
+        at
     }
 
-    /// Notes what single requests took of the budget.
-    pub(super) async fn spend_on(&mut self, records: &[RequestRecord]) {
-        let tokens = records.iter().map(|record| record.tokens.output + record.tokens.prompt.unwrap_or(0)).sum();
-        self.enter_spending(Cost { requests: records.len() as u64, tokens }).await;
+    /// Enters what was spent in the place of what was booked.
+    pub(super) async fn settle(&mut self, booked_at: Timestamp, cost: Cost) {
+        self.progress.ledger.strike(booked_at);
+        self.enter_spending(Spent { at: self.bus.now(), cost }, Some(booked_at)).await;
     }
 
-    async fn enter_spending(&mut self, cost: Cost) {
-        if self.progress.ledger.is_kept() {
-            let at = self.bus.now();
-            self.progress.ledger.spend(Spent { at, requests: cost.requests, tokens: cost.tokens });
-            self.history.spend(self.progress.id.clone(), at, cost.requests, cost.tokens).await;
-        }
+    async fn enter_spending(&mut self, spent: Spent, replaced: Option<Timestamp>) {
+        self.progress.ledger.enter(spent);
+        self.history.spend(self.progress.id.clone(), spent, replaced).await;
     }
 
-    /// Waits until nothing holds the target any more.
-    pub(super) async fn sit_out(&mut self, mut hold: Hold) {
+    /// Waits until nothing holds the target any more. One that yields is held no longer: it
+    /// waits with its lane.
+    pub(super) async fn sit_out(&mut self, hold: Hold) {
         self.drop_running(hold.state.as_str()).await;
         let (mut permission, mut hint) = (self.permission(), self.control.listen());
+        let is_over = match hold.state {
+            // It waits with its lane.
+            SchedulerState::Yielding => true,
+            // That of a first request, or of every cell, is no cell's.
+            SchedulerState::OverBudget => false,
+            // The user may have spoken before this listened.
+            _ => self.may_begin_cycle().is_ok(),
+        };
+        if is_over {
+            return;
+        }
+        tracing::info!(target = %self.progress.id, state = %hold.state, "held");
+        let mut hold = hold;
         loop {
             self.enter_state_until(hold.state, hold.until).await;
-            if hold.state == SchedulerState::Yielding {
-                // The user, the hour and the schedule may have their say meanwhile.
-                tokio::select! {
-                    () = self.others_are_gone() => return,
-                    () = permission.change(&mut hint, REMINDER) => {}
-                }
-            } else {
-                let wait = permission.wait_for(hold.until);
-                permission.change(&mut hint, wait).await;
-            }
+            let wait = permission.wait_for(hold.until);
+            permission.change(&mut hint, wait).await;
             match self.may_begin_cycle() {
                 Err(next) => hold = next,
-                Ok(()) if hold.state == SchedulerState::Yielding && self.schedule().yield_to_foreign_load => {}
-                Ok(()) => return,
+                Ok(()) => break,
             }
+        }
+        tracing::info!(target = %self.progress.id, "held no longer");
+    }
+
+    /// Ends the running sample, if one runs: its cost is settled, its time noted. Told as
+    /// dropped for a `reason`, unless it came to its end.
+    pub(super) async fn end_running(&mut self, reason: Option<&'static str>) {
+        let Some(Running { cell, meter, booked_at, began }) = self.progress.running.take() else { return };
+        self.progress.last_busy = Some((Instant::now(), began.elapsed()));
+        let took = self.progress.took.entry(cell).or_default();
+        // One that was cut short takes so long at least.
+        *took = if reason.is_some() { began.elapsed().max(*took) } else { began.elapsed() };
+        self.settle(booked_at, meter.cost()).await;
+        if let Some(reason) = reason {
+            self.publish(Happening::SampleDropped { cell, reason }).await;
         }
     }
 
     /// Tells that the running sample is given up, if one is.
     pub(super) async fn drop_running(&mut self, reason: &'static str) {
-        if let Some(cell) = self.progress.running.take() {
-            self.publish(Happening::SampleDropped { cell, reason }).await;
-        }
+        self.end_running(Some(reason)).await;
     }
 
-    /// The rest between two samples: the configured one, or what the duty limit asks for.
-    pub(super) async fn rest(&mut self) {
+    /// The rest after a sample: the configured one, or what the duty limit asks for. With the
+    /// lane, whose duty is that of all its targets.
+    pub(super) async fn rest(&self) -> Result<(), Hold> {
+        while let Some(end) = self.end_of_rest() {
+            if let Some(hold) = self.permission().hold() {
+                return Err(hold);
+            }
+            self.pause_until(end).await;
+        }
+        Ok(())
+    }
+
+    fn end_of_rest(&self) -> Option<Instant> {
+        let (ended, busy) = self.progress.last_busy?;
         let schedule = self.schedule();
         let idle_share = 1.0 / schedule.max_duty.clamp(LEAST_DUTY, 1.0) - 1.0;
-        let rest = schedule.pause_between_samples.max(self.progress.was_busy.mul_f64(idle_share));
-        if !rest.is_zero() {
-            self.pause_until(Instant::now() + rest).await;
-        }
+        let end = ended + schedule.pause_between_samples.max(busy.mul_f64(idle_share));
+        (end > Instant::now()).then_some(end)
     }
 
     /// Waits until the next cycle may start. A user's pause is told meanwhile.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::backend::Backend;
 use super::hold::Hold;
 use super::meter::Meter;
-use super::target::TargetRunner;
+use super::target::{REMINDER, TargetRunner};
 use crate::analysis::foreign::{self, Poll};
 use crate::domain::{Occupancy, SchedulerState};
 
@@ -25,11 +25,39 @@ const SETTLE_LOOKS: u32 = 10;
 const POLL_EVERY: Duration = Duration::from_millis(500);
 
 impl<B: Backend> TargetRunner<B> {
-    /// Whether the server is free, as far as the schedule cares.
+    /// Waits until the server is free, as far as the schedule cares. The lane is kept: who
+    /// uses the server uses the hardware of all its targets.
     pub(super) async fn yield_to_others(&mut self) -> Result<(), Hold> {
-        if self.schedule().yield_to_foreign_load && self.others_use_it().await {
-            return Err(Hold::until(SchedulerState::Yielding, None));
+        while self.is_yielding() && self.others_use_it().await {
+            self.await_others().await?;
         }
+        Ok(())
+    }
+
+    fn is_yielding(&self) -> bool {
+        self.schedule().yield_to_foreign_load
+    }
+
+    /// Whether others use the server, where that matters to the schedule.
+    pub(super) async fn must_yield(&mut self) -> bool {
+        self.is_yielding() && self.others_use_it().await
+    }
+
+    /// Waits until others are gone, or until something else holds the target.
+    async fn await_others(&mut self) -> Result<(), Hold> {
+        tracing::info!(target = %self.progress.id, "others use the server; waiting until they are gone");
+        let (mut permission, mut hint) = (self.permission(), self.control.listen());
+        while self.is_yielding() {
+            if let Some(hold) = permission.hold() {
+                return Err(hold);
+            }
+            self.enter_state(SchedulerState::Yielding).await;
+            tokio::select! {
+                () = self.others_are_gone() => break,
+                () = permission.change(&mut hint, REMINDER) => {}
+            }
+        }
+        tracing::info!(target = %self.progress.id, "others are gone; going on");
         Ok(())
     }
 
@@ -65,7 +93,7 @@ impl<B: Backend> TargetRunner<B> {
     }
 
     /// Returns when the server has been idle for a while.
-    pub(super) async fn others_are_gone(&mut self) {
+    async fn others_are_gone(&mut self) {
         let mut quiet_since = Instant::now();
         while quiet_since.elapsed() < QUIET {
             sleep(LOOK_EVERY).await;

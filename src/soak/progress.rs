@@ -4,15 +4,27 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::budget::Ledger;
+use super::meter::Meter;
 use crate::client::{Dropped, Identified};
 use crate::domain::plan::Api;
 use crate::domain::{Cell, Epoch, Grid, InvalidReason, Occupancy, Sample, ServerKind, TargetId};
 
 /// The load times that the epoch's median is of.
 const LOADS_KEPT: usize = 64;
+
+/// A cell at work.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub(super) cell: Cell,
+    pub(super) meter: Arc<Meter>,
+    /// When its cost was booked.
+    pub(super) booked_at: Timestamp,
+    pub(super) began: Instant,
+}
 
 /// Where a target stands.
 #[derive(Debug)]
@@ -29,12 +41,14 @@ pub(super) struct Progress {
     pub(super) last_cycle_began: Option<Instant>,
     pub(super) last_cycle_took: Option<Duration>,
     pub(super) completed: u64,
-    /// The cell that is being warmed up or measured.
-    pub(super) running: Option<Cell>,
+    /// What is being warmed up or measured.
+    pub(super) running: Option<Running>,
     /// How long each cell took the last time, its warm-up included, or took at least.
     pub(super) took: BTreeMap<Cell, Duration>,
-    /// How long the last sample kept the lane busy.
-    pub(super) was_busy: Duration,
+    /// When the last sample ended, whole or not, and how long it kept the lane busy.
+    pub(super) last_busy: Option<(Instant, Duration)>,
+    /// The longest prompt so far that the server told the length of, tokens.
+    pub(super) longest_prompt: u64,
     /// Whether the server's fields were settled since it was last away.
     pub(super) is_introduced: bool,
     /// What was settled and is yet to be told: the history knows a target from its first epoch on.
@@ -68,7 +82,8 @@ impl Progress {
             completed: 0,
             running: None,
             took: BTreeMap::new(),
-            was_busy: Duration::ZERO,
+            last_busy: None,
+            longest_prompt: 0,
             is_introduced: false,
             dropped: None,
             troubles: 0,

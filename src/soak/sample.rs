@@ -9,9 +9,11 @@ use tokio::time::Instant;
 
 use super::backend::Backend;
 use super::batch::{self, Batch};
+use super::hold::Hold;
 use super::meter::Meter;
 use super::neighbour::poll;
 use super::order::generator;
+use super::progress::Running;
 use super::prompts;
 use super::target::{Halt, TargetRunner, Trouble};
 use crate::analysis::foreign::{self, ForeignBounds, Watched};
@@ -26,32 +28,39 @@ use crate::domain::{
 /// A request may take so many times what the warm-up lets expect.
 const TIMEOUT_MARGIN: f64 = 3.0;
 
+/// A batch that came to its end, and what was seen around it.
+struct Measured {
+    records: Vec<RequestRecord>,
+    circumstances: Circumstances,
+    /// Before the first send, after the last completion.
+    span: [Timestamp; 2],
+    /// Where the server tells what it works on; the look after it is still to be taken.
+    watched: Option<Watched>,
+}
+
 impl<B: Backend> TargetRunner<B> {
     /// Warms up and measures one cell, unless it has to stop in the middle.
     pub(super) async fn measure_cell(&mut self, cell: Cell) -> Result<(), Halt> {
+        let booked_at = self.book(self.cost(cell)).await;
+        let meter = Arc::new(Meter::new(self.prompt_tokens(), self.plan.request.output_tokens));
+        self.progress.running = Some(Running { cell, meter: meter.clone(), booked_at, began: Instant::now() });
         let due_at = self.sample_due(self.bus.now(), self.plan.request.timeout);
         self.publish(Happening::SampleStarted { cell, due_at }).await;
-        let (meter, began) = (Arc::new(Meter::default()), Instant::now());
         let withdrawn = self.permission().withdrawn();
-        let outcome = tokio::select! {
-            outcome = self.work_on(cell, &meter) => outcome,
-            hold = withdrawn => Err(hold.into()),
+        let measured = tokio::select! {
+            measured = self.warm_up_and_measure(cell, &meter) => measured?,
+            hold = withdrawn => return Err(hold.into()),
         };
-        self.progress.was_busy = began.elapsed();
-        self.progress.took.insert(cell, began.elapsed());
-        self.spend(&meter).await;
-        if outcome.is_ok() {
-            self.progress.running = None;
-            self.progress.troubles = 0;
-        }
-        outcome
+        // From here on it is whole, whatever comes.
+        self.end_running(None).await;
+        self.conclude(cell, measured).await
     }
 
-    async fn work_on(&mut self, cell: Cell, meter: &Arc<Meter>) -> Result<(), Halt> {
+    async fn warm_up_and_measure(&mut self, cell: Cell, meter: &Arc<Meter>) -> Result<Measured, Halt> {
         let numbers = [self.progress.cycle, cell.workers.into(), cell.batch.into()];
         let warmup = self.warm_up(cell, &numbers, meter).await;
-        if !warmup.is_empty() {
-            self.yield_to_others().await?;
+        if !warmup.is_empty() && self.must_yield().await {
+            return Err(Hold::until(SchedulerState::Yielding, None).into());
         }
         let before = self.settled_look().await;
         let total = self.request_timeout(cell, &warmup);
@@ -76,44 +85,44 @@ impl<B: Backend> TargetRunner<B> {
             timer_lag_p99: self.lag.counts().p99_since(&lag_before),
             client_cpu_ratio: if available > 0.0 { (cpu_seconds() - cpu_before) / available } else { 0.0 },
         };
-        let completed_at = self.bus.now();
-        let is_shared = match before {
-            Some(before) => {
-                let after = self.settled_look().await;
-                let watched = Watched { before, polls, after };
+        let watched = before.map(|before| Watched { before, polls, after: None });
+        Ok(Measured { records, circumstances, span: [started_at, self.bus.now()], watched })
+    }
+
+    /// Makes the records a sample and publishes it.
+    async fn conclude(&mut self, cell: Cell, measured: Measured) -> Result<(), Halt> {
+        let Measured { records, circumstances, span: [started_at, completed_at], watched } = measured;
+        let is_shared = match watched {
+            Some(watched) => {
+                let watched = Watched { after: self.settled_look().await, ..watched };
                 foreign::is_shared(&watched, &records, &self.progress.id.model, &ForeignBounds::default())
             }
             None => false,
         };
-        self.conclude(cell, &records, circumstances, [started_at, completed_at], is_shared).await;
-        all_failed(&records).map_or(Ok(()), |trouble| Err(trouble.into()))
-    }
-
-    /// Makes the records a sample and publishes it.
-    async fn conclude(
-        &mut self,
-        cell: Cell,
-        records: &[RequestRecord],
-        seen: Circumstances,
-        [started_at, completed_at]: [Timestamp; 2],
-        is_shared: bool,
-    ) {
-        let Some((measurement, latencies)) = measure(records, seen) else { return };
-        let Some(epoch) = &self.progress.epoch else { return };
-        let mut invalid = judge(records, &measurement, median(&self.progress.usual_loads()), &Bounds::default());
-        invalid.extend(is_shared.then_some(InvalidReason::ForeignLoad));
-        let sample = Sample {
-            target: self.progress.id.clone(),
-            epoch: epoch.id,
-            cycle: self.progress.cycle,
-            cell,
-            started_at,
-            completed_at,
-            measurement,
-            invalid,
-        };
-        self.progress.note_load(&sample);
-        self.publish(Happening::SampleEnded { sample: Arc::new(sample), latencies: Arc::new(latencies) }).await;
+        let longest_prompt = records.iter().filter_map(|record| record.tokens.prompt).max().unwrap_or(0);
+        self.progress.longest_prompt = self.progress.longest_prompt.max(longest_prompt);
+        if let (Some((measurement, latencies)), Some(epoch)) = (measure(&records, circumstances), &self.progress.epoch)
+        {
+            let mut invalid = judge(&records, &measurement, median(&self.progress.usual_loads()), &Bounds::default());
+            invalid.extend(is_shared.then_some(InvalidReason::ForeignLoad));
+            let sample = Sample {
+                target: self.progress.id.clone(),
+                epoch: epoch.id,
+                cycle: self.progress.cycle,
+                cell,
+                started_at,
+                completed_at,
+                measurement,
+                invalid,
+            };
+            self.progress.note_load(&sample);
+            self.publish(Happening::SampleEnded { sample: Arc::new(sample), latencies: Arc::new(latencies) }).await;
+        }
+        if let Some(trouble) = all_failed(&records) {
+            return Err(trouble.into());
+        }
+        self.progress.troubles = 0;
+        Ok(())
     }
 
     /// Short requests at the cell's own concurrency: opens the connections, wakes the

@@ -12,19 +12,21 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::backend::Backend;
+use super::backend::{Backend, not_started};
+use super::budget::Ledger;
 use super::bus::Bus;
 use super::clock::later;
 use super::control::Control;
 use super::daemon::Limits;
 use super::hold::Hold;
 use super::lag::LagMeter;
+use super::meter::cost_of;
 use super::order::cells_of_cycle;
 use super::progress::Progress;
 use crate::client::{Dropped, Identified, Timeline};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{Api, Prompts, SchedulePlan, TargetPlan};
-use crate::domain::{Cell, Happening, Load, SchedulerState, ServerIdentity};
+use crate::domain::{Cell, Cost, FailureKind, Happening, Load, RequestFailure, SchedulerState, ServerIdentity};
 use crate::store::{CycleStart, Sighting, Writer};
 
 /// The pause after the first failure to reach the server; it doubles up to [`LONGEST_PAUSE`].
@@ -93,11 +95,11 @@ pub(super) struct TargetRunner<B> {
 
 impl<B: Backend> TargetRunner<B> {
     /// Works until the asked cycles are complete, or until it is retired: then the running
-    /// sample is dropped whole.
-    pub(super) async fn run(mut self, retired: CancellationToken) -> Ended {
+    /// sample is dropped whole. What it spent outlives it.
+    pub(super) async fn run(mut self, retired: CancellationToken) -> (Ended, Ledger) {
         let ended = retired.run_until_cancelled(self.work()).await.unwrap_or(Ended::Retired);
         self.drop_running("stopped").await;
-        ended
+        (ended, self.progress.ledger)
     }
 
     async fn work(&mut self) -> Ended {
@@ -129,8 +131,11 @@ impl<B: Backend> TargetRunner<B> {
         let lane = self.lane.clone();
         let lane = self.wait_for_lane(&lane).await;
         self.may_begin_cycle()?;
+        // Others of the lane may have used the same server since.
+        self.progress.last_look = None;
         let mut identified = self.identify().await?;
         if !self.progress.is_introduced {
+            self.may_introduce()?;
             self.yield_to_others().await?;
             self.introduce(&identified.identity).await?;
             // Some servers tell more once the model is loaded.
@@ -142,37 +147,44 @@ impl<B: Backend> TargetRunner<B> {
             self.publish(Happening::FieldsDropped { fields, reason }).await;
         }
         if self.progress.cycle_began.is_none() {
-            self.begin_cycle().await;
+            self.begin_cycle().await?;
         }
         while let Some(&cell) = self.progress.pending.front() {
-            self.may_begin(cell).await?;
-            self.progress.running = Some(cell);
-            let outcome = self.measure_cell(cell).await;
-            // A cell that was cut short gets a second try, lest one outage leave a hole in the
-            // cycle; a cell at which the server always dies, or for which no window is long
-            // enough, must not hold it up.
-            let was_cut_short = match &outcome {
-                Ok(()) => false,
-                Err(Halt::Trouble(trouble)) => trouble.is_away,
-                Err(Halt::Hold(_)) => true,
-            };
-            self.progress.is_second_try = was_cut_short && !self.progress.is_second_try;
-            if !self.progress.is_second_try {
+            self.rest().await?;
+            if self.affordable(vec![cell]).is_empty() {
                 self.progress.pending.pop_front();
+                continue;
             }
+            self.may_begin(cell)?;
+            self.yield_to_others().await?;
+            let outcome = self.measure_cell(cell).await;
+            self.take_turns(&outcome);
             outcome?;
-            if !self.progress.pending.is_empty() {
-                self.rest().await;
-            }
         }
         self.end_cycle().await;
         if !self.is_done() {
-            // Still with the lane: its duty is that of all its targets.
-            self.rest().await;
+            self.rest().await?;
             drop(lane);
             self.await_next_cycle().await;
         }
         Ok(())
+    }
+
+    /// Takes the cell off the list, unless it is to be measured again. One that an outage or
+    /// the end of a window cut short gets a second try, lest it leave a hole in the cycle; one
+    /// at which the server always dies, or for which no window is long enough, must not hold
+    /// the cycle up. A user's pause and other users of the server are no fault of the cell.
+    fn take_turns(&mut self, outcome: &Result<(), Halt>) {
+        let was_cut_short = match outcome {
+            Ok(()) => false,
+            Err(Halt::Hold(hold)) if hold.state != SchedulerState::OutsideWindow => return,
+            Err(Halt::Hold(_)) => true,
+            Err(Halt::Trouble(trouble)) => trouble.is_away,
+        };
+        self.progress.is_second_try = was_cut_short && !self.progress.is_second_try;
+        if !self.progress.is_second_try {
+            self.progress.pending.pop_front();
+        }
     }
 
     async fn identify(&mut self) -> Result<Identified, Trouble> {
@@ -207,14 +219,23 @@ impl<B: Backend> TargetRunner<B> {
     }
 
     /// Sends a first request: loads the model and settles which fields the server takes.
-    async fn introduce(&mut self, identity: &ServerIdentity) -> Result<(), Trouble> {
+    async fn introduce(&mut self, identity: &ServerIdentity) -> Result<(), Halt> {
         self.enter_state(SchedulerState::Warmup).await;
         self.publish(Happening::RequestStarted).await;
         let request = self.requests(1, self.plan.request.warmup_tokens(), &[0]).pop();
         let Some(request) = request else { return Ok(()) };
         self.progress.last_look = None;
-        let (attempts, dropped) =
-            self.backend.negotiate(&request, &Timeline::start(), self.timeouts(self.plan.request.timeout)).await;
+        let booked_at = self.book(Cost::of_introduction(&self.plan.request, self.prompt_tokens())).await;
+        let (timeline, timeouts) = (Timeline::start(), self.timeouts(self.plan.request.timeout));
+        let (attempts, dropped) = tokio::select! {
+            negotiated = self.backend.negotiate(&request, &timeline, timeouts) => negotiated,
+            hold = self.permission().withdrawn() => {
+                let failure = RequestFailure::new(FailureKind::Cancelled, hold.state.as_str());
+                let given_up = not_started(&request, timeline.now(), failure);
+                self.publish(Happening::RequestEnded(RequestEnd::of(&given_up, true))).await;
+                return Err(hold.into());
+            }
+        };
         if let Some(dropped) = &dropped {
             self.progress.left_out.extend(&dropped.fields);
         }
@@ -225,14 +246,14 @@ impl<B: Backend> TargetRunner<B> {
             }
             self.publish(Happening::RequestEnded(RequestEnd::of(attempt, true))).await;
         }
-        self.spend_on(&attempts).await;
+        self.settle(booked_at, cost_of(&attempts, self.prompt_tokens())).await;
         match attempts.last().and_then(|last| last.failure.as_ref()) {
             None => Ok(()),
-            Some(failure) => Err(Trouble {
+            Some(failure) => Err(Halt::Trouble(Trouble {
                 reason: format!("{} {}: {failure}", identity.kind, identity.model),
                 is_away: failure.kind.is_out_of_reach(),
                 is_refused: false,
-            }),
+            })),
         }
     }
 
@@ -285,13 +306,17 @@ impl<B: Backend> TargetRunner<B> {
         }
     }
 
-    async fn begin_cycle(&mut self) {
-        let (Some(grid), Some(epoch)) = (self.progress.grid.clone(), self.progress.epoch.clone()) else { return };
-        self.progress.cycle += 1;
+    async fn begin_cycle(&mut self) -> Result<(), Hold> {
+        let (Some(grid), Some(epoch)) = (self.progress.grid.clone(), self.progress.epoch.clone()) else {
+            return Ok(());
+        };
         let schedule = self.schedule();
-        let (number, seed) = (self.progress.cycle, schedule.seed);
-        let cells = cells_of_cycle(&grid, schedule.order, seed, number);
-        self.progress.pending = self.affordable(cells).into();
+        let (number, seed) = (self.progress.cycle + 1, schedule.seed);
+        let cells = self.affordable(cells_of_cycle(&grid, schedule.order, seed, number));
+        if cells.is_empty() {
+            return Err(Hold::until(SchedulerState::OverBudget, None));
+        }
+        (self.progress.cycle, self.progress.pending) = (number, cells.into());
         self.progress.cycle_began = Some(Instant::now());
         self.progress.last_cycle_began = self.progress.cycle_began;
         let cells = u32::try_from(self.progress.pending.len()).unwrap_or(u32::MAX);
@@ -300,6 +325,7 @@ impl<B: Backend> TargetRunner<B> {
         self.history.start_cycle(CycleStart { target, epoch: epoch.id, number, grid, seed, at }).await;
         let due_at = self.progress.last_cycle_took.map(|took| later(at, took));
         self.publish(Happening::CycleStarted { cycle: number, cells, due_at }).await;
+        Ok(())
     }
 
     async fn end_cycle(&mut self) {
@@ -313,7 +339,6 @@ impl<B: Backend> TargetRunner<B> {
     async fn wait_out(&mut self, trouble: Trouble) {
         let wait = FIRST_PAUSE.saturating_mul(1 << self.progress.troubles.min(6)).min(LONGEST_PAUSE);
         let is_first = self.progress.troubles == 0;
-        self.progress.running = None;
         self.progress.troubles += 1;
         self.progress.is_introduced &= !trouble.is_away && !trouble.is_refused;
         if trouble.is_away {

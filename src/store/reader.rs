@@ -10,6 +10,9 @@ use super::schema::open_to_read;
 use super::{FILE_NAME, aggregates, ledger, rows};
 use crate::domain::{CellAggregate, Epoch, EpochId, Facts, Grid, Sample, Spent, TargetId};
 
+/// The samples of a cell that are read: more would say no more, and a long epoch has millions.
+const SAMPLES_OF_CELL: u32 = 1000;
+
 /// A connection that only reads.
 #[derive(Debug)]
 pub struct Reader {
@@ -100,15 +103,21 @@ impl Reader {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// The samples of an epoch that retention left, in the order in which they were measured.
+    /// The newest samples of each cell of an epoch, at most [`SAMPLES_OF_CELL`], in the order
+    /// in which they were measured.
     pub fn samples(&self, target: &TargetId, epoch: EpochId) -> Result<Vec<Sample>, StoreError> {
-        let sql = format!("{} WHERE epoch_id = ?1 ORDER BY id", rows::select());
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([epoch.0])?;
+        let newest = "WHERE epoch_id = ?1 AND workers = ?2 AND batch = ?3 ORDER BY id DESC LIMIT ?4";
+        let mut statement = self.connection.prepare_cached(&format!("{} {newest}", rows::select()))?;
         let mut samples = Vec::new();
-        while let Some(row) = rows.next()? {
-            samples.push(rows::sample(target, row)?);
+        for cell in self.aggregates(epoch)?.iter().map(|aggregate| aggregate.cell) {
+            let mut rows = statement.query(params![epoch.0, cell.workers, cell.batch, SAMPLES_OF_CELL])?;
+            while let Some(row) = rows.next()? {
+                samples.push(rows::sample(target, row)?);
+            }
         }
+        // One target measures one cell at a time; those of a cell came the newest first.
+        samples.reverse();
+        samples.sort_by_key(|sample| sample.started_at);
         Ok(samples)
     }
 

@@ -11,7 +11,7 @@ use super::retention::{self, DOOMED, PRUNABLE_EPOCHS, SAMPLES_A_STEP};
 use super::schema::{MIGRATIONS, WAL_BYTES, number, open_to_read, open_to_write};
 use super::{CycleStart, FILE_NAME, Reader, Sighting, StoreError, Writer};
 use crate::domain::{
-    Cell, CellAggregate, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, Measurement, Moments,
+    Cell, CellAggregate, Cost, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, Measurement, Moments,
     Quantiles, Sample, Spent, TargetId, TokenSource,
 };
 
@@ -366,18 +366,19 @@ async fn what_was_spent_outlives_a_restart_and_goes_after_two_days() {
     let folder = TempDir::new().expect("a folder");
     let [gemma, qwen, other] = [("paid", "gemma3:4b"), ("paid", "qwen3:8b"), ("free", "gemma3:4b")]
         .map(|(name, model)| TargetId::new(name, model));
-    let spent = |at, requests, tokens| Spent { at, requests, tokens };
+    let spent = |at, requests, tokens| Spent { at, cost: Cost { requests, tokens } };
     let seen = |name, since| Reader::open(folder.path()).expect("a history").spending(name, since).expect("a ledger");
     writing(folder.path(), async |writer| {
-        writer.spend(gemma, day(0), 3, 700).await;
-        writer.spend(qwen.clone(), day(1), 5, 1200).await;
-        writer.spend(other.clone(), day(1), 1, 10).await;
+        writer.spend(gemma.clone(), spent(day(0), 9, 9000), None).await;
+        writer.spend(gemma, spent(day(0), 3, 700), Some(day(0))).await;
+        writer.spend(qwen.clone(), spent(day(1), 5, 1200), None).await;
+        writer.spend(other.clone(), spent(day(1), 1, 10), None).await;
     })
     .await;
     assert_eq!(seen("paid", day(0)), [spent(day(0), 3, 700), spent(day(1), 5, 1200)], "of both models");
     assert_eq!(seen("paid", day(1)), [spent(day(1), 5, 1200)]);
     assert_eq!(seen("nobody", day(0)), []);
-    writing(folder.path(), async |writer| writer.spend(other, day(3), 2, 20).await).await;
+    writing(folder.path(), async |writer| writer.spend(other, spent(day(3), 2, 20), None).await).await;
     assert_eq!(seen("paid", day(0)), [spent(day(1), 5, 1200)], "another target's row drops what is old");
     assert_eq!(seen("free", day(0)), [spent(day(1), 1, 10), spent(day(3), 2, 20)]);
 }

@@ -61,7 +61,7 @@ enum Command {
     Enter(Box<Sighting>, oneshot::Sender<Result<Entered, StoreError>>),
     StartCycle(CycleStart),
     Event(Arc<Event>),
-    Spend(TargetId, Spent),
+    Spend(TargetId, Spent, Option<Timestamp>),
     Prune(Timestamp, oneshot::Sender<Result<Pruned, StoreError>>),
     Flush(oneshot::Sender<()>),
 }
@@ -160,9 +160,10 @@ impl Writer {
         let _ = self.commands.send(Command::Event(event)).await;
     }
 
-    /// Notes what a target sent, for its budget; it may never have been identified.
-    pub async fn spend(&self, target: TargetId, at: Timestamp, requests: u64, tokens: u64) {
-        let _ = self.commands.send(Command::Spend(target, Spent { at, requests, tokens })).await;
+    /// Notes what a target sent, or is about to, for its budget; it may never have been
+    /// identified. What was noted for the time `replaced` gives way to it.
+    pub async fn spend(&self, target: TargetId, spent: Spent, replaced: Option<Timestamp>) {
+        let _ = self.commands.send(Command::Spend(target, spent, replaced)).await;
     }
 
     /// One small step of retention: deletes some of the samples that ended before a time and
@@ -197,8 +198,9 @@ impl Scribe {
             Command::Prune(before, reply) => answer(reply, self.prune(before)),
             Command::StartCycle(cycle) => self.start_cycle(&cycle).map_err(|error| error.to_string()),
             Command::Event(event) => self.take_event(&event).map_err(|error| error.to_string()),
-            Command::Spend(target, spent) => {
-                ledger::note(self.history.connection(), &target.name, spent).map_err(|error| error.to_string())
+            Command::Spend(target, spent, replaced) => {
+                ledger::note(self.history.connection(), &target.name, spent, replaced)
+                    .map_err(|error| error.to_string())
             }
             Command::Flush(reply) => {
                 let _ = reply.send(());

@@ -11,7 +11,7 @@ use super::super::kind::{duration, flag, number, one_of, text, whole};
 use super::super::problem::Fault;
 use super::super::section::Section;
 use super::super::value::{HEADER_NAME, ServerUrl, axis, header, name, server_url};
-use super::budget::{Bill, budget};
+use super::budget::{budget, largest};
 use super::{
     APIS, CONNECT_TIMEOUT, ENDPOINTS, MOST_TARGETS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, Preset,
     TEMPERATURE, TIMEOUT,
@@ -39,7 +39,7 @@ fn target(s: &mut Section<'_>, around: Surroundings<'_>, warmup_requests: u32) -
     let connection = connection(s, around);
     let grid = s.section("grid", grid);
     let (request, connect_timeout) = s.section("request", |s| request(s, around));
-    let largest = Bill::of_largest_cell(&grid, &request, warmup_requests);
+    let largest = largest(&grid, &request, warmup_requests);
     let budget = s.section("budget", |s| budget(s, largest));
     let ServerUrl { url, host } = url?;
     Some(TargetPlan {

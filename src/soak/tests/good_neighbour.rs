@@ -8,10 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::stage::{MINUTE, SOON, Stage, measured_cells};
+use super::stage::{MINUTE, SOON, Stage, exact, measured_cells};
 use crate::domain::plan::{BudgetPlan, RequestPlan, TargetPlan};
-use crate::domain::{Event, Grid, Happening, InvalidReason, SchedulerState, Window, Windows};
-use crate::sim::{GenerateSpec, SimServer};
+use crate::domain::{Cost, Event, Grid, Happening, InvalidReason, SchedulerState, Spent, Window, Windows};
+use crate::sim::{GenerateSpec, SimOptions, SimServer};
 use crate::soak::{MemoryBackend, SoakTarget, WallClock};
 use crate::store::Reader;
 
@@ -163,7 +163,7 @@ async fn no_hour_has_more_requests_than_the_budget() {
     assert_eq!(most, Some(13), "the budget is used, and no more than that");
     assert!(times_of(&events, enters(SchedulerState::OverBudget)).len() > 5);
     let spent = Reader::open(stage.folder.path()).expect("a history").spending("t", SOON).expect("readable");
-    assert_eq!(spent.iter().map(|spent| spent.requests).sum::<u64>(), 1 + 12 * 6);
+    assert_eq!(spent.iter().map(|spent| spent.cost.requests).sum::<u64>(), 1 + 12 * 6);
     let tokens: u64 = events
         .iter()
         .filter_map(|event| match &event.happening {
@@ -171,7 +171,7 @@ async fn no_hour_has_more_requests_than_the_budget() {
             _ => None,
         })
         .sum();
-    assert_eq!(spent.iter().map(|spent| spent.tokens).sum::<u64>(), tokens);
+    assert_eq!(spent.iter().map(|spent| spent.cost.tokens).sum::<u64>(), tokens);
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,7 +179,7 @@ async fn what_was_spent_before_the_start_counts() {
     let mut stage = Stage::new(4);
     let budget = BudgetPlan { requests_per_day: Some(20), ..BudgetPlan::default() };
     let plan = TargetPlan { budget, ..(*stage.target("t", "a", grid(&[1], &[4])).plan).clone() };
-    let spent = crate::domain::Spent { at: SOON, requests: 15, tokens: 0 };
+    let spent = Spent { at: SOON, cost: Cost { requests: 15, tokens: 0 } };
     let target = SoakTarget { spent: vec![spent], ..stage.target_of(plan) };
     let events = stage.run(vec![target]).await;
     let sample = times_of(&events, |happening| matches!(happening, Happening::SampleStarted { .. }));
@@ -305,4 +305,128 @@ async fn the_wall_clock_of_these_tests_goes_with_the_paused_one() {
     let clock = WallClock::anchored(SOON);
     sleep(HOUR).await;
     assert_eq!(clock.now(), SOON + SignedDuration::from_hours(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn targets_of_one_lane_on_one_server_are_no_others_to_each_other() {
+    let mut stage = Stage::new(8);
+    stage.cycles = None;
+    let targets = vec![long_target(&stage, "one"), long_target(&stage, "two")];
+    let soak = stage.start(targets);
+    let mut ended = std::collections::BTreeMap::new();
+    let mut strangers = Vec::new();
+    while ended.values().filter(|&&cycles| cycles >= 5).count() < 2 {
+        let event = stage.next().await.expect("the soak goes on");
+        assert!(event.at < SOON + SignedDuration::from_hours(1), "{ended:?}: one starves the other");
+        if matches!(event.happening, Happening::CycleEnded { .. }) {
+            *ended.entry(event.target.name.clone()).or_insert(0) += 1;
+            // A real stranger now and then must not set it off either.
+            if strangers.len() < 3 {
+                strangers.push(stranger(&stage.server, MINUTE / 2));
+            }
+        }
+    }
+    stage.stop.cancel();
+    while stage.next().await.is_some() {}
+    soak.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_is_not_asked_beyond_the_budget() {
+    let mut stage = Stage::new(4);
+    stage.server = SimServer::start(SimOptions { fault_http_500: 1.0, ..exact(4) });
+    stage.cycles = None;
+    let budget = BudgetPlan { requests_per_hour: Some(10), ..BudgetPlan::default() };
+    let plan = TargetPlan { budget, ..(*stage.target("t", "a", grid(&[1], &[1])).plan).clone() };
+    let soak = stage.start(vec![stage.target_of(plan)]);
+    let mut requests = Vec::new();
+    loop {
+        let event = stage.next().await.expect("the soak goes on");
+        if event.at > SOON + SignedDuration::from_hours(5) {
+            break;
+        }
+        requests.extend(is_request(&event.happening).then_some(event.at));
+    }
+    stage.stop.cancel();
+    while stage.next().await.is_some() {}
+    soak.await.expect("no panic");
+    let span = SignedDuration::from_hours(1);
+    let most = requests.iter().map(|&from| requests.iter().filter(|&&at| at >= from && at < from + span).count()).max();
+    assert_eq!(most, Some(10));
+    assert!((40..=51).contains(&requests.len()), "{}", requests.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_too_small_for_any_cell_holds_the_target() {
+    let mut stage = Stage::new(4);
+    stage.cycles = None;
+    let budget = BudgetPlan { requests_per_hour: Some(1), ..BudgetPlan::default() };
+    let plan = TargetPlan { budget, ..(*stage.target("t", "a", grid(&[1], &[1])).plan).clone() };
+    let soak = stage.start(vec![stage.target_of(plan)]);
+    let mut events = 0;
+    loop {
+        let event = stage.next().await.expect("the soak goes on");
+        assert!(!matches!(event.happening, Happening::CycleStarted { .. }), "of nothing");
+        if event.at > SOON + SignedDuration::from_hours(1) {
+            break;
+        }
+        events += 1;
+    }
+    assert!(events < 1000, "{events} events in an hour of waiting");
+    stage.stop.cancel();
+    while stage.next().await.is_some() {}
+    soak.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stopped_sample_cost_is_in_the_ledger() {
+    let mut stage = Stage::new(4);
+    let soak = stage.start(vec![stage.target("t", "a", grid(&[2], &[8]))]);
+    let mut events = until(&mut stage, enters(SchedulerState::Running)).await;
+    events.extend(until(&mut stage, is_request).await);
+    stage.stop.cancel();
+    while let Some(event) = stage.next().await {
+        events.push(event);
+    }
+    soak.await.expect("no panic");
+    stage.history.flush().await;
+    let sent = times_of(&events, is_request).len() as u64;
+    let spent = Reader::open(stage.folder.path()).expect("a history").spending("t", SOON).expect("readable");
+    // A worker may have been stopped between its word and its deed.
+    assert!((sent - 1..=sent).contains(&spent.iter().map(|spent| spent.cost.requests).sum::<u64>()), "{spent:?}");
+    // The two in flight count as answered in full.
+    assert!(spent.iter().map(|spent| spent.cost.tokens).sum::<u64>() > (sent - 1) * 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_to_one_target_does_not_cut_the_rest_of_another_short() {
+    let mut stage = Stage::new(4);
+    stage.schedule.pause_between_samples = 10 * MINUTE;
+    let soak = stage.start(vec![stage.target("t", "a", grid(&[1], &[1, 2]))]);
+    let first = until(&mut stage, |happening| matches!(happening, Happening::SampleEnded { .. })).await;
+    for _ in 0..5 {
+        sleep(MINUTE).await;
+        stage.control.pause(Some("other"), None);
+    }
+    let second = until(&mut stage, |happening| matches!(happening, Happening::SampleStarted { .. })).await;
+    let pause = second.last().expect("some").at.duration_since(first.last().expect("some").at);
+    assert_eq!(pause.as_mins(), 10);
+    drop(stage);
+    soak.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cell_that_is_paused_again_and_again_is_measured_in_the_end() {
+    let mut stage = Stage::new(4);
+    let soak = stage.start(vec![stage.target("t", "a", grid(&[1], &[4]))]);
+    for _ in 0..4 {
+        until(&mut stage, enters(SchedulerState::Running)).await;
+        stage.control.pause(None, None);
+        until(&mut stage, enters(SchedulerState::Paused)).await;
+        stage.control.resume(None);
+    }
+    let events = until(&mut stage, |happening| matches!(happening, Happening::CycleEnded { .. })).await;
+    assert_eq!(measured_cells(&events).len(), 1);
+    drop(stage);
+    soak.await.expect("no panic");
 }

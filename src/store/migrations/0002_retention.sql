@@ -43,3 +43,6 @@ CREATE INDEX spending_by_time ON spending (at, name);
 -- For retention: the old samples of an epoch, and its complete cycles.
 CREATE INDEX sample_by_time ON sample (epoch_id, completed_at);
 CREATE INDEX cycle_of_epoch ON cycle (epoch_id, completed_at);
+
+-- For a start and a report: the newest samples of a cell.
+CREATE INDEX sample_of_cell ON sample (epoch_id, workers, batch, id);
