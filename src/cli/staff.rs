@@ -48,8 +48,11 @@ impl Staff {
         let history = Reader::open(&self.storage)?;
         let targets = config.targets.iter().filter_map(|plan| posts.get(&plan.name));
         let targets = targets.map(|post| target(&history, post, now)).collect::<anyhow::Result<_>>()?;
-        for post in posts.values() {
-            post.client.set_key(post.key.as_ref())?;
+        for (name, post) in &posts {
+            // A new client has its key.
+            if self.posts.get(name).is_some_and(|known| known.key != post.key) {
+                post.client.set_key(post.key.as_ref())?;
+            }
         }
         self.posts = posts;
         Ok(targets)
@@ -57,13 +60,13 @@ impl Staff {
 
     /// The post of a target: the one that it has, if nothing but its key has changed.
     fn post(&self, plan: &TargetPlan) -> anyhow::Result<Post> {
-        let (mut plan, key) = (plan.clone(), plan.connection.api_key.clone());
-        plan.connection.api_key = None;
-        match self.posts.get(&plan.name).filter(|post| *post.plan == plan) {
+        let (mut keyless, key) = (plan.clone(), plan.connection.api_key.clone());
+        keyless.connection.api_key = None;
+        match self.posts.get(&plan.name).filter(|post| *post.plan == keyless) {
             Some(post) => Ok(Post { plan: post.plan.clone(), key, client: post.client.clone() }),
             None => {
                 let client = Client::new(&plan.connection).with_context(|| format!("target {}", plan.name))?;
-                Ok(Post { plan: Arc::new(plan), key, client })
+                Ok(Post { plan: Arc::new(keyless), key, client })
             }
         }
     }

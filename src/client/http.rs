@@ -90,7 +90,10 @@ impl Client {
         let header = key.map(bearer).transpose()?;
         if let Some(key) = key {
             // The last one stays a secret.
-            self.secrets.rcu(|known| known.iter().chain([key]).cloned().collect::<Vec<_>>());
+            self.secrets.rcu(|known| {
+                let new = [key].into_iter().filter(|key| !known.contains(key));
+                known.iter().chain(new).cloned().collect::<Vec<_>>()
+            });
         }
         self.key.store(header.map(Arc::new));
         Ok(())
@@ -239,4 +242,21 @@ fn is_broken_connection(cause: &(dyn std::error::Error + 'static)) -> bool {
     // Hyper's own words for a connection that closed before the message was complete.
     io.is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
         || cause.to_string().contains("connection closed before message completed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_that_was_used_stays_a_secret_and_is_kept_once() {
+        let client = Client::new(&Connection::default()).expect("a client");
+        for key in ["first", "second", "second", "first"] {
+            client.set_key(Some(&Secret::new(key))).expect("fits a header");
+        }
+        client.set_key(None).expect("no key");
+        let told = client.redacted(RequestFailure::new(FailureKind::Http4xx, "first, then second"));
+        assert_eq!(told.detail, "<secret>, then <secret>");
+        assert_eq!(client.secrets.load().len(), 2);
+    }
 }

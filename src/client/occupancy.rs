@@ -3,6 +3,10 @@
 //! One cheap GET a look: it is taken while samples run. A server has one or more doors for
 //! the question; the first that is open is used. A door that turns out to be shut stays so
 //! until the server is identified anew, so that nobody knocks in vain twice a second.
+//!
+//! llama.cpp's averages `predicted_tokens_seconds` and `prompt_tokens_seconds` are, but for
+//! some builds of 2026, of the time since the last GET of its `/metrics`, whoever sent that:
+//! while a sample runs the page is left to the owner where another one tells enough.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,7 +16,7 @@ use serde_json::Value;
 use super::exposition::count as counted;
 use super::http::{Client, PROBE_LIMIT, Probed};
 use super::identify::{list, text};
-use crate::domain::{FailureKind, Occupancy, RequestFailure, ServerKind, TokenCounter};
+use crate::domain::{FailureKind, Look, Occupancy, RequestFailure, ServerKind, TokenCounter};
 
 /// Models of which the uses are kept.
 const MOST_MODELS: usize = 100;
@@ -20,8 +24,8 @@ const MOST_MODELS: usize = 100;
 /// A page that tells of a server's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Door {
-    /// With `--metrics` only. Always of the moment, and complete: requests that wait for a
-    /// slot are told nowhere else.
+    /// With `--metrics` only. Always of the moment, and complete: tokens, and requests that
+    /// wait for a slot, are told nowhere else. Each GET resets averages of the owner's.
     LlamaCppMetrics,
     /// Unless `--no-slots`.
     LlamaCppSlots,
@@ -37,9 +41,12 @@ enum Door {
 }
 
 /// The doors of a kind of server, the best first.
-const fn doors(kind: ServerKind) -> &'static [Door] {
+const fn doors(kind: ServerKind, look: Look) -> &'static [Door] {
     match kind {
-        ServerKind::LlamaCpp => &[Door::LlamaCppMetrics, Door::LlamaCppSlots],
+        ServerKind::LlamaCpp => match look {
+            Look::Around => &[Door::LlamaCppMetrics, Door::LlamaCppSlots],
+            Look::During => &[Door::LlamaCppSlots, Door::LlamaCppMetrics],
+        },
         ServerKind::Vllm => &[Door::VllmMetrics],
         ServerKind::Sglang => &[Door::SglangLoads, Door::SglangLoad, Door::SglangMetrics],
         ServerKind::Tgi => &[Door::TgiMetrics],
@@ -70,8 +77,8 @@ impl ShutDoors {
 impl Client {
     /// Looks at what the server works on; `None` where a server of that kind does not tell.
     /// A failure says nothing of the server's doors: it may pass.
-    pub async fn occupancy(&self, kind: ServerKind) -> Result<Option<Occupancy>, RequestFailure> {
-        for &door in doors(kind).iter().filter(|&&door| !self.shut_doors.has(door)) {
+    pub async fn occupancy(&self, kind: ServerKind, look: Look) -> Result<Option<Occupancy>, RequestFailure> {
+        for &door in doors(kind, look).iter().filter(|&&door| !self.shut_doors.has(door)) {
             let probed = self.probe(door.path()).await.map_err(|failure| self.redacted(failure))?;
             if let Some(failure) = passing_failure(door, &probed) {
                 return Err(self.redacted(failure));

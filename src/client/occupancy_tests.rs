@@ -157,7 +157,11 @@ impl Scripted {
     }
 
     async fn look(&self, kind: ServerKind) -> Result<Option<Occupancy>, FailureKind> {
-        self.client.occupancy(kind).await.map_err(|failure| failure.kind)
+        self.look_then(kind, Look::Around).await
+    }
+
+    async fn look_then(&self, kind: ServerKind, look: Look) -> Result<Option<Occupancy>, FailureKind> {
+        self.client.occupancy(kind, look).await.map_err(|failure| failure.kind)
     }
 
     /// What was asked since the last time.
@@ -191,6 +195,21 @@ async fn one_open_door_is_enough() {
         assert_eq!(server.look(ServerKind::LlamaCpp).await, Ok(told(Some(1), None)));
     }
     assert_eq!(server.asked(), ["/metrics", "/metrics"]);
+}
+
+#[tokio::test]
+async fn while_a_sample_runs_the_averages_of_a_llama_cpp_are_left_to_its_owner() {
+    let server = Scripted::start(|path| (200, if path == "/slots" { SLOTS } else { PAGE }, 0)).await;
+    for look in [Look::Around, Look::During, Look::During, Look::Around] {
+        assert_eq!(server.look_then(ServerKind::LlamaCpp, look).await, Ok(told(Some(1), None)));
+    }
+    assert_eq!(server.asked(), ["/metrics", "/slots", "/slots", "/metrics"]);
+
+    let closed = Scripted::start(|path| if path == "/slots" { (501, "off", 0) } else { (200, PAGE, 0) }).await;
+    for _ in 0..2 {
+        assert_eq!(closed.look_then(ServerKind::LlamaCpp, Look::During).await, Ok(told(Some(1), None)));
+    }
+    assert_eq!(closed.asked(), ["/slots", "/metrics", "/metrics"], "better than not to look");
 }
 
 #[tokio::test]
@@ -228,6 +247,6 @@ async fn a_server_that_is_gone_is_a_failure() {
     drop(listener);
     let connection = Connection { url, connect_timeout: Duration::from_secs(1), ..Connection::default() };
     let client = Client::new(&connection).expect("a client");
-    let failure = client.occupancy(ServerKind::Ollama).await.expect_err("nobody there");
+    let failure = client.occupancy(ServerKind::Ollama, Look::Around).await.expect_err("nobody there");
     assert_eq!(failure.kind, FailureKind::Connect);
 }

@@ -22,7 +22,7 @@ pub use cell::{Cell, Grid, GridError};
 pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};
 pub use event::{Event, Happening, SchedulerState};
 pub use failure::{FailureKind, InvalidReason, RequestFailure};
-pub use occupancy::{Occupancy, TokenCounter};
+pub use occupancy::{Look, Occupancy, TokenCounter};
 pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
 pub use sample::{Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
 pub use spending::{Cost, Spent};

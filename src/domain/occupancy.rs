@@ -2,6 +2,15 @@
 
 use std::collections::BTreeMap;
 
+/// When a server is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Before or after a sample: all that it tells is wanted.
+    Around,
+    /// Again and again while a sample runs: it must not disturb others who look.
+    During,
+}
+
 /// One look at a server. What it does not tell is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Occupancy {

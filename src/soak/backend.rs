@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 use crate::client::{Caller, Client, Dropped, Identified, Timeline, Timeouts};
 use crate::domain::plan::RequestPlan;
 use crate::domain::{
-    FailureKind, GenerateRequest, Occupancy, RequestFailure, RequestRecord, ServerTimings, TokenCounts,
+    FailureKind, GenerateRequest, Look, Occupancy, RequestFailure, RequestRecord, ServerTimings, TokenCounts,
 };
 
 /// A server that can be measured.
@@ -18,7 +18,7 @@ pub trait Backend: Send + Sync + 'static {
     fn identify(&self) -> impl Future<Output = Result<Identified, RequestFailure>> + Send;
 
     /// Looks at what the server works on; `None` where it does not tell.
-    fn occupancy(&self) -> impl Future<Output = Result<Option<Occupancy>, RequestFailure>> + Send;
+    fn occupancy(&self, look: Look) -> impl Future<Output = Result<Option<Occupancy>, RequestFailure>> + Send;
 
     /// Sends a first request and settles which fields the server takes. All attempts count
     /// as warm-ups.
@@ -66,10 +66,10 @@ impl Backend for HttpBackend {
         Ok(identified)
     }
 
-    async fn occupancy(&self) -> Result<Option<Occupancy>, RequestFailure> {
+    async fn occupancy(&self, look: Look) -> Result<Option<Occupancy>, RequestFailure> {
         let kind = self.caller.load().as_ref().map(|caller| caller.kind());
         match kind {
-            Some(kind) => self.client.occupancy(kind).await,
+            Some(kind) => self.client.occupancy(kind, look).await,
             None => Ok(None),
         }
     }

@@ -26,7 +26,8 @@ impl Pause {
 struct Pauses {
     /// Of every target of which nothing else was said since.
     all: Option<Pause>,
-    /// What was said of one target; `None`: it goes on.
+    /// What was said of one target; `None`: it goes on. A pause that is over counts as if
+    /// nothing had been said.
     targets: BTreeMap<Arc<str>, Option<Pause>>,
 }
 
@@ -65,7 +66,9 @@ impl Control {
     /// The pause that holds a target now.
     pub fn pause_of(&self, target: &str, now: Timestamp) -> Option<Pause> {
         let pauses = self.pauses.borrow();
-        pauses.targets.get(target).copied().unwrap_or(pauses.all).filter(|pause| pause.holds(now))
+        let is_over = |word: &Option<Pause>| word.is_some_and(|pause| !pause.holds(now));
+        let word = pauses.targets.get(target).copied().filter(|word| !is_over(word));
+        word.unwrap_or(pauses.all).filter(|pause| pause.holds(now))
     }
 
     /// What tells that something was said.
@@ -108,5 +111,17 @@ mod tests {
         assert!(!paused("a", 0) && paused("b", 0));
         control.resume(None);
         assert!(!paused("a", 0) && !paused("b", 0));
+    }
+
+    #[test]
+    fn a_pause_of_one_target_that_is_over_leaves_it_in_the_pause_of_all() {
+        let control = Control::default();
+        let until = |second| control.pause_of("a", at(second)).map(|pause| pause.until);
+        control.pause(None, None);
+        control.pause(Some("a"), Some(at(10)));
+        assert_eq!((until(9), until(10)), (Some(Some(at(10))), Some(None)));
+        control.pause(None, Some(at(20)));
+        control.pause(Some("a"), Some(at(10)));
+        assert_eq!((until(10), until(20)), (Some(Some(at(20))), None));
     }
 }

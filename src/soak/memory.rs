@@ -12,7 +12,7 @@ use super::backend::{Backend, not_started};
 use crate::client::{Dropped, Identified, Timeline, Timeouts};
 use crate::domain::plan::{Api, RequestPlan};
 use crate::domain::{
-    Chunk, FailureKind, GenerateRequest, Occupancy, RequestFailure, RequestRecord, ServerIdentity, ServerKind,
+    Chunk, FailureKind, GenerateRequest, Look, Occupancy, RequestFailure, RequestRecord, ServerIdentity, ServerKind,
     ServerTimings, TokenCounter, TokenCounts, TokenSource,
 };
 use crate::sim::server::{Refusal, SimEvent};
@@ -59,7 +59,7 @@ impl Backend for MemoryBackend {
         Ok(Identified { identity, api: Api::OpenAi })
     }
 
-    async fn occupancy(&self) -> Result<Option<Occupancy>, RequestFailure> {
+    async fn occupancy(&self, _: Look) -> Result<Option<Occupancy>, RequestFailure> {
         if self.server.is_away() {
             return Err(Self::refusal(&Refusal::Away));
         }
@@ -140,7 +140,7 @@ mod tests {
     async fn requests_of_others_are_shown_beside_our_own() {
         let server = SimServer::start(SimOptions::exact(Profile::tiny(), 2));
         let backend = MemoryBackend::new(server.clone(), Arc::default());
-        let look = async || backend.occupancy().await.expect("an answer").expect("told");
+        let look = async || backend.occupancy(Look::Around).await.expect("an answer").expect("told");
         let idle = look().await;
         assert_eq!(idle.requests, Some(0));
 
@@ -161,6 +161,6 @@ mod tests {
         assert!(!is_used_by_others(Some(&quiet), &look().await));
 
         server.set_away(true);
-        assert_eq!(backend.occupancy().await.expect_err("away").kind, FailureKind::Connect);
+        assert_eq!(backend.occupancy(Look::Around).await.expect_err("away").kind, FailureKind::Connect);
     }
 }

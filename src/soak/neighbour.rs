@@ -11,7 +11,7 @@ use super::hold::Hold;
 use super::meter::Meter;
 use super::target::{REMINDER, TargetRunner};
 use crate::analysis::foreign::{self, Poll};
-use crate::domain::{Occupancy, SchedulerState};
+use crate::domain::{Look, Occupancy, SchedulerState};
 
 /// How often a server that others use is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ impl<B: Backend> TargetRunner<B> {
 
     async fn look(&self) -> Option<Occupancy> {
         // A server that does not answer now will be found out by the next request.
-        self.backend.occupancy().await.ok().flatten()
+        self.backend.occupancy(Look::Around).await.ok().flatten()
     }
 
     /// Looks at the server while nothing of ours is in flight.
@@ -110,7 +110,7 @@ pub(super) async fn poll<B: Backend>(backend: &B, meter: &Meter, polls: &mut Vec
         // What ended a moment ago may still be in the server.
         let ended = meter.ended();
         sleep(SETTLE).await;
-        if let Ok(Some(occupancy)) = backend.occupancy().await {
+        if let Ok(Some(occupancy)) = backend.occupancy(Look::During).await {
             let own = meter.started().saturating_sub(ended);
             polls.push(Poll { occupancy, own: u32::try_from(own).unwrap_or(u32::MAX) });
         }

@@ -1,15 +1,18 @@
 //! What a visitor may order, where the operator allows it: reload, pause, resume.
 //!
 //! Nothing here does the work: a reload is handed to whoever reads configurations, a pause to
-//! the engine's [`Control`]. A browser sends no order for another site's page.
+//! the engine's [`Control`]. A browser sends no order for another site's page; and none for a
+//! host that has a name, for any site may say that its name is this address.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -59,20 +62,36 @@ async fn guard(State(app): Desk, request: Request, next: Next) -> Response {
         let text = "orders are not allowed\nhint: start llmsoak with --web.enable-lifecycle\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
-    if is_from_elsewhere(request.headers()) {
-        return (StatusCode::FORBIDDEN, "orders from other sites' pages are not taken\n").into_response();
+    match objection(request.headers()) {
+        Some(text) => (StatusCode::FORBIDDEN, text).into_response(),
+        None => next.run(request).await,
     }
-    next.run(request).await
 }
 
-/// Whether a browser says that a page of another origin sends this. Other clients say nothing.
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    if let Some(site) = text("sec-fetch-site") {
-        return !matches!(site, "same-origin" | "none");
+/// What is wrong with an order that a browser sends. Other clients say nothing of sites, and
+/// are trusted.
+fn objection(headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let (site, origin) = (text(HeaderName::from_static("sec-fetch-site")), text(ORIGIN));
+    if site.is_none() && origin.is_none() {
+        return None;
     }
-    let host = text(HOST.as_str()).unwrap_or_default();
-    text(ORIGIN.as_str()).is_some_and(|origin| origin.split_once("://").is_none_or(|(_, from)| from != host))
+    let host = text(HOST).unwrap_or_default();
+    let is_same = |origin: &str| origin.split_once("://").is_some_and(|(_, from)| from == host);
+    if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) || origin.is_some_and(|from| !is_same(from)) {
+        return Some("orders from other sites' pages are not taken\n");
+    }
+    (!is_without_name(host)).then_some(
+        "orders from a browser are not taken under a name\nhint: use the IP address or localhost, or another client\n",
+    )
+}
+
+/// Whether a host is an address that no name server has a say in.
+fn is_without_name(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let host = authority.host();
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 async fn reload(State(app): Desk) -> Answer {

@@ -325,11 +325,38 @@ async fn orders_are_taken_where_they_are_allowed_and_from_no_other_site() {
     let (app, _requests) = orderly();
     let resumed = (StatusCode::OK, "all targets resumed\n");
     let elsewhere = (StatusCode::FORBIDDEN, "orders from other sites' pages are not taken\n");
-    check_order(&app, "/-/resume", &[("sec-fetch-site", "same-origin")], resumed).await;
-    check_order(&app, "/-/resume", &[("sec-fetch-site", "cross-site")], elsewhere).await;
-    check_order(&app, "/-/resume", &[("host", "a:1"), ("origin", "http://a:1")], resumed).await;
-    check_order(&app, "/-/resume", &[("host", "a:1"), ("origin", "http://b:1")], elsewhere).await;
-    check_order(&app, "/-/resume", &[("host", "a:1"), ("origin", "null")], elsewhere).await;
+    let local = ("host", "127.0.0.1:1");
+    check_order(&app, "/-/resume", &[local, ("sec-fetch-site", "same-origin")], resumed).await;
+    check_order(&app, "/-/resume", &[local, ("sec-fetch-site", "cross-site")], elsewhere).await;
+    check_order(&app, "/-/resume", &[local, ("origin", "http://127.0.0.1:1")], resumed).await;
+    check_order(&app, "/-/resume", &[local, ("origin", "http://127.0.0.1:2")], elsewhere).await;
+    check_order(&app, "/-/resume", &[local, ("origin", "null")], elsewhere).await;
+}
+
+#[tokio::test]
+async fn a_browser_gives_orders_to_an_address_alone_for_a_name_may_be_made_to_mean_it() {
+    let (app, _requests) = orderly();
+    let resumed = (StatusCode::OK, "all targets resumed\n");
+    let named = (
+        StatusCode::FORBIDDEN,
+        "orders from a browser are not taken under a name\nhint: use the IP address or localhost, or another client\n",
+    );
+    for (host, from_browser) in [
+        ("192.0.2.7", resumed),
+        ("127.0.0.1:11499", resumed),
+        ("[::1]:11499", resumed),
+        ("LocalHost:11499", resumed),
+        ("evil.example", named),
+        ("127.0.0.1.evil.example:11499", named),
+        ("localhost.evil.example", named),
+        ("127.0.0.1@evil.example", named),
+        ("", named),
+    ] {
+        let origin = format!("http://{host}");
+        check_order(&app, "/-/resume", &[("host", host), ("origin", &origin)], from_browser).await;
+        check_order(&app, "/-/resume", &[("host", host), ("sec-fetch-site", "same-origin")], from_browser).await;
+        check_order(&app, "/-/resume", &[("host", host)], resumed).await;
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use llmsoak::analysis::foreign::{ForeignBounds, Poll, Watched, is_shared, is_used_by_others};
 use llmsoak::client::{Client, Timeline, Timeouts};
 use llmsoak::domain::plan::{Connection, RequestPlan};
-use llmsoak::domain::{GenerateRequest, Occupancy, RequestRecord};
+use llmsoak::domain::{GenerateRequest, Look, Occupancy, RequestRecord};
 use llmsoak::sim::server::{Answer, GenerateSpec, SimEvent, SimServer};
 use llmsoak::sim::{Profile, SimApi, SimOptions, http};
 use llmsoak::soak::{Backend, HttpBackend};
@@ -40,7 +40,11 @@ impl Own {
 
     /// A look with nothing of our own in flight.
     async fn look(&self) -> Option<Occupancy> {
-        self.backend.occupancy().await.expect("an answer")
+        self.look_when(Look::Around).await
+    }
+
+    async fn look_when(&self, look: Look) -> Option<Occupancy> {
+        self.backend.occupancy(look).await.expect("an answer")
     }
 
     /// Runs a sample of a few requests and looks while they run.
@@ -60,7 +64,7 @@ impl Own {
             tokio::select! {
                 Some(record) = running.join_next() => records.push(record.expect("no panic")),
                 () = sleep(LOOK_EVERY) => {
-                    let occupancy = self.look().await.expect("it tells");
+                    let occupancy = self.look_when(Look::During).await.expect("it tells");
                     polls.push(Poll { occupancy, own: OWN_REQUESTS });
                 }
             }
