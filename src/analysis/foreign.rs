@@ -66,17 +66,21 @@ pub fn is_used_by_others(before: Option<&Occupancy>, now: &Occupancy) -> bool {
 }
 
 /// Whether others used the server while a sample ran: more requests than our own in enough
-/// looks, more tokens than our own, or another model in use.
+/// looks, any at all once nothing of ours was left, more tokens than our own, or another
+/// model in use.
+///
+/// Looks during the sample may not see a queue, and a guest who waits in it counts no token
+/// yet; but the guest is there when the sample is over.
 ///
 /// `model` is the sample's.
 pub fn is_shared(watched: &Watched, records: &[RequestRecord], model: &str, bounds: &ForeignBounds) -> bool {
     let looks = || once(&watched.before).chain(watched.polls.iter().map(|poll| &poll.occupancy)).chain(&watched.after);
-    let own = watched.polls.iter().map(|poll| poll.own).chain(once(0));
-    let in_excess = looks()
-        .zip(looks().skip(1))
-        .zip(own)
-        .filter(|&((last, now), own)| now.requests.is_some_and(|requests| requests > own) && !is_stale(last, now));
-    in_excess.count() >= bounds.polls_in_excess
+    let is_beyond =
+        |last: &Occupancy, now: &Occupancy, own| now.requests.is_some_and(|n| n > own) && !is_stale(last, now);
+    let polls = looks().zip(&watched.polls).filter(|(last, poll)| is_beyond(last, &poll.occupancy, poll.own));
+    let last = watched.polls.last().map_or(&watched.before, |poll| &poll.occupancy);
+    polls.count() >= bounds.polls_in_excess
+        || watched.after.as_ref().is_some_and(|after| is_beyond(last, after, 0))
         || watched.after.as_ref().is_some_and(|after| has_foreign_tokens(&watched.before, after, records, bounds))
         || looks().zip(looks().skip(1)).any(|(last, now)| is_used(last, now, Some(model)))
 }
@@ -216,7 +220,13 @@ mod tests {
         check("queued in our server", look(0, 0), &[(8, look(8, 0)), (8, look(8, 0))], look(0, 800), false);
         check("a request that is not there yet", look(0, 0), &[(4, look(1, 0)), (4, look(3, 0))], look(0, 800), false);
         check("one stays after us", look(0, 0), &[(4, look(4, 0)), (2, look(3, 400))], look(1, 800), true);
-        check("we linger at the end", look(0, 0), &[(4, look(4, 0)), (2, look(2, 400))], look(1, 800), false);
+        check(
+            "a guest in a queue that no look sees",
+            look(0, 0),
+            &[(4, look(4, 0)), (4, look(4, 0))],
+            look(1, 800),
+            true,
+        );
         check("a silent server", uses(&[]), &[(4, uses(&[])), (4, uses(&[]))], uses(&[]), false);
     }
 
