@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use clap::CommandFactory as _;
+use clap::{Arg, Command, CommandFactory as _};
 use llmsoak::cli::args::Args;
 use llmsoak::config::default_yaml;
+use llmsoak::domain::{FailureKind, InvalidReason, SchedulerState};
 
 use crate::support::{Stage, Target, root, simulator, soaked};
 
@@ -39,6 +40,28 @@ fn names(text: &str) -> BTreeSet<&str> {
     text.split(|character: char| !is_part(character) && !character.is_ascii_uppercase())
         .filter(|name| name.starts_with(PREFIX) && name.chars().all(is_part) && !name.ends_with('_'))
         .collect()
+}
+
+/// The words of a text's code, in spans and blocks. A name that is only part of a longer one
+/// is no word, nor is one in prose, where `reset` and `connect` are English.
+fn code_words(text: &str) -> BTreeSet<&str> {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    text.split('`').skip(1).step_by(2).flat_map(|code| code.split(|character| !is_part(character))).collect()
+}
+
+/// README.md has each of these names in its code.
+fn check_named(names: impl IntoIterator<Item = String>) {
+    let readme = readme();
+    let words = code_words(&readme);
+    let (known, missing): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| words.contains(name.as_str()));
+    assert!(missing.is_empty(), "not in README.md: {missing:#?}");
+    assert!(!known.is_empty(), "there is nothing to look for");
+}
+
+/// What a command's arguments, and those of the commands below it, have to say.
+fn of_arguments(command: &Command, read: fn(&Arg) -> Option<String>) -> Vec<String> {
+    let below = command.get_subcommands().flat_map(|command| of_arguments(command, read));
+    command.get_arguments().filter_map(read).chain(below).collect()
 }
 
 /// Whether the source makes a metric of that name: it has the name whole, or without the
@@ -99,6 +122,30 @@ fn every_command_is_there() {
         .filter(|command| !command.ends_with(" help") && !readme.contains(command))
         .collect();
     assert!(missing.is_empty(), "not in README.md: {missing:?}");
+}
+
+#[test]
+fn every_flag_is_there() {
+    check_named(of_arguments(&Args::command(), |flag| Some(format!("--{}", flag.get_long()?))));
+}
+
+#[test]
+fn every_environment_variable_is_there() {
+    check_named(of_arguments(&Args::command(), |flag| Some(flag.get_env()?.to_string_lossy().into_owned())));
+}
+
+#[test]
+fn every_reason_and_state_is_there() {
+    check_named(FailureKind::ALL.iter().map(ToString::to_string));
+    check_named(InvalidReason::ALL.iter().map(ToString::to_string));
+    check_named(SchedulerState::ALL.iter().map(ToString::to_string));
+}
+
+#[test]
+fn every_table_of_the_history_is_there() {
+    let migrations = texts(&root().join("src/store/migrations"));
+    let tables = migrations.iter().flat_map(|(_, text)| text.split("CREATE TABLE ").skip(1));
+    check_named(tables.filter_map(|table| table.split_whitespace().next().map(str::to_owned)));
 }
 
 #[test]
