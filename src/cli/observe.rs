@@ -6,18 +6,27 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 
+use super::known::Newcomers;
 use crate::domain::event::RequestEnd;
 use crate::domain::{Event, Happening, Sample};
 use crate::metrics::Metrics;
 use crate::soak::Board;
 
 /// Listens until the engine is gone.
-pub(super) async fn observe(mut events: Receiver<Arc<Event>>, board: Board, metrics: Arc<Metrics>) {
+pub(super) async fn observe(
+    mut events: Receiver<Arc<Event>>,
+    board: Board,
+    metrics: Arc<Metrics>,
+    newcomers: Newcomers,
+) {
     let mut requests = Requests::default();
     while let Some(event) = events.recv().await {
-        metrics.observe(&event);
-        // Last: whoever sees a change here sees it in the metrics too.
-        board.apply(&event);
+        let known = newcomers.joining(&event, &board.snapshot());
+        for event in std::iter::once(&*event).chain(&known) {
+            metrics.observe(event);
+            // Last: whoever sees a change here sees it in the metrics too.
+            board.apply(event);
+        }
         let number = requests.number(&event);
         log(&event, number, &board);
     }

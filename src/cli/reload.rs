@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::check;
+use super::known::Newcomers;
 use super::staff::Staff;
 use crate::config::{self, Config};
 use crate::metrics::ReloadStatus;
@@ -58,6 +59,7 @@ pub(super) struct Reloader {
     pub(super) rosters: mpsc::Sender<Roster<HttpBackend>>,
     pub(super) status: ReloadStatus,
     pub(super) board: Board,
+    pub(super) newcomers: Newcomers,
     pub(super) clock: WallClock,
 }
 
@@ -108,6 +110,10 @@ impl Reloader {
             config.schedule.seed = running.schedule.seed;
         }
         let targets = self.staff.targets(&config, self.clock.now())?;
+        let look_up = || self.newcomers.look_up(&config, &targets, &self.board.snapshot());
+        if let Err(error) = tokio::task::block_in_place(look_up) {
+            tracing::warn!(%error, "what the history knows of new targets is not shown before their servers answer");
+        }
         let text = format!("{} targets are in force", targets.len());
         let (done, seated) = oneshot::channel();
         let roster = Roster { targets, schedule: Arc::new(config.schedule.clone()), done: Some(done) };
@@ -120,13 +126,17 @@ impl Reloader {
         Ok(text)
     }
 
-    /// Waits until the next scrape shows the targets of a configuration and no others. The
-    /// events that tell of them are on their way.
+    /// Waits until the next scrape shows the targets of a configuration and no others, with
+    /// what the history knows of them. The events that tell of them are on their way.
     async fn until_shown(&self, config: &Config) {
         let is_shown = || {
             let shown = self.board.snapshot();
+            let is_known = |name: &str| {
+                let target = shown.targets.get(name);
+                target.is_some_and(|target| target.epoch.is_some() || self.newcomers.of(name).is_none())
+            };
             let mut names = config.targets.iter().map(|target| target.name.as_str());
-            shown.targets.len() == config.targets.len() && names.all(|name| shown.targets.contains_key(name))
+            shown.targets.len() == config.targets.len() && names.all(is_known)
         };
         let mut looks = interval(LOOK_EVERY);
         for _ in 0..MOST_LOOKS {
