@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -64,18 +64,20 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads on SIGHUP and on request, and reads keys again, until `stop`.
-    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<ReloadRequest>, stop: CancellationToken) {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(error) => return tracing::error!(%error, "SIGHUP and reload requests are not heard"),
-        };
+    /// Reloads on SIGHUP, one that came before too, and on request, and reads keys again, until
+    /// `stop`.
+    pub(super) async fn run(
+        mut self,
+        mut hangups: Signal,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+        stop: CancellationToken,
+    ) {
         let mut keys = interval(KEYS_EVERY);
         keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = hangup.recv() => drop(self.reload().await),
+                _ = hangups.recv() => drop(self.reload().await),
                 Some(request) = requests.recv() => {
                     let outcome = self.reload().await.map_err(|error| format!("{error:#}"));
                     // Whoever asked may have gone.

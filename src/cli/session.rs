@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use rustix::process::setpriority_process;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -54,11 +55,17 @@ pub(super) struct Session {
 
 /// What a session is for.
 pub(super) enum Mode {
-    /// Measures without end and writes reports. With an origin its configuration may change;
+    /// Measures without end and writes reports. With `reloads` its configuration may change;
     /// `takes_orders` says whether visitors may reload, pause and resume.
-    Daemon { origin: Option<Origin>, takes_orders: bool },
+    Daemon { reloads: Option<Reloads>, takes_orders: bool },
     /// So many complete cycles of each target.
     Cycles(u64),
+}
+
+/// Where a configuration is read from again, and the signals that ask for it.
+pub(super) struct Reloads {
+    pub(super) origin: Origin,
+    pub(super) hangups: Signal,
 }
 
 /// Something that hears every event, beside metrics and log.
@@ -139,9 +146,9 @@ impl Session {
         let soaking = measuring.spawn(soak.run(roster, stop.clone()));
         // An engine that is gone says so itself.
         let _ = rosters.send(Roster { targets, schedule: Arc::new(config.schedule.clone()), done: None }).await;
-        if let Mode::Daemon { origin: Some(origin), .. } = mode {
+        if let Mode::Daemon { reloads: Some(Reloads { origin, hangups }), .. } = mode {
             let reloader = Reloader { origin, staff, running, rosters, status, board, newcomers, clock };
-            tasks.spawn(reloader.run(requests, stop.clone()));
+            tasks.spawn(reloader.run(hangups, requests, stop.clone()));
         } else {
             // Nothing will change: the engine may end when its targets are done.
             drop(rosters);

@@ -128,6 +128,20 @@ fn a_target_that_is_added_shows_its_history_while_its_server_is_away() {
 }
 
 #[test]
+fn a_hangup_while_the_history_is_opened_is_heard_afterwards() {
+    let (_server, target) = served("one");
+    let stage = Stage::new();
+    assert_eq!(stage.once(std::slice::from_ref(&target), 1).code(), Some(0));
+    let history = stage.history();
+    history.hold();
+    let (daemon, address) = stage.run(&[target]);
+    daemon.signal(Signal::HUP);
+    history.release();
+    eventually("the reload", || daemon.stderr().contains("configuration reloaded").then_some(()));
+    soak_on(address, "one", 1.0);
+}
+
+#[test]
 fn what_needs_a_restart_is_refused() {
     let (_server, target) = served("one");
     let stage = Stage::new();
