@@ -122,7 +122,7 @@ impl Session {
         drop(app);
         let mut bus = Bus::new(clock, Some(history.clone()));
         let newcomers = Newcomers::default();
-        tasks.spawn(observe(bus.listen(), board.clone(), metrics, newcomers.clone()));
+        tasks.spawn(observe(bus.listen(), board.clone(), metrics, newcomers.clone(), config.metrics.clone()));
         tasks.spawn(listen(bus.listen()));
         tasks.spawn(retention::keep(running.subscribe(), history.clone(), clock, stop.clone()));
         if matches!(mode, Mode::Daemon { .. }) {
