@@ -52,7 +52,7 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
             );
         }
         eprintln!("llmsoak demo: data in {}", config.storage.path.display());
-        let mode = Mode::Daemon { origin: None, takes_orders: false };
+        let mode = Mode::Daemon { reloads: None, takes_orders: false };
         let session = Session { config, mode, listeners, log, stop };
         session.run(deaf).await?;
         Ok(ExitCode::SUCCESS)

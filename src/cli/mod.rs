@@ -10,6 +10,7 @@ mod demo;
 mod found;
 mod hints;
 mod init;
+mod known;
 mod log;
 mod observe;
 mod once;

@@ -6,20 +6,70 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 
+use super::known::Newcomers;
 use crate::domain::event::RequestEnd;
-use crate::domain::{Event, Happening, Sample};
-use crate::metrics::Metrics;
-use crate::soak::Board;
+use crate::domain::plan::MetricsPlan;
+use crate::domain::{Event, Grid, Happening, Sample};
+use crate::metrics::{Metrics, size};
+use crate::soak::{Board, Snapshot};
 
 /// Listens until the engine is gone.
-pub(super) async fn observe(mut events: Receiver<Arc<Event>>, board: Board, metrics: Arc<Metrics>) {
+pub(super) async fn observe(
+    mut events: Receiver<Arc<Event>>,
+    board: Board,
+    metrics: Arc<Metrics>,
+    newcomers: Newcomers,
+    plan: MetricsPlan,
+) {
     let mut requests = Requests::default();
+    let mut bound = SeriesBound::new(plan);
     while let Some(event) = events.recv().await {
-        metrics.observe(&event);
-        // Last: whoever sees a change here sees it in the metrics too.
-        board.apply(&event);
+        let known = newcomers.joining(&event, &board.snapshot());
+        for event in std::iter::once(&*event).chain(&known) {
+            metrics.observe(event);
+            // Last: whoever sees a change here sees it in the metrics too.
+            board.apply(event);
+        }
         let number = requests.number(&event);
         log(&event, number, &board);
+        bound.check(&event, &board.snapshot());
+    }
+}
+
+/// Whether the grids that the servers' slots made exceed what the configuration allows. At its
+/// start that was checked with slots that were not known.
+#[derive(Debug)]
+struct SeriesBound {
+    plan: MetricsPlan,
+    /// The grids that were found to be too much.
+    told: BTreeMap<Arc<str>, Arc<Grid>>,
+}
+
+impl SeriesBound {
+    fn new(plan: MetricsPlan) -> Self {
+        Self { plan, told: BTreeMap::new() }
+    }
+
+    fn check(&mut self, event: &Event, shown: &Snapshot) {
+        if let Some(series) = self.excess(event, shown) {
+            let (target, most) = (&*event.target.name, self.plan.max_series);
+            tracing::warn!(target, series, most, "more series than metrics.max_series; name the grid or allow more");
+        }
+    }
+
+    /// How many series there are, if they are too many since this event; once for a target's
+    /// grid.
+    fn excess(&mut self, event: &Event, shown: &Snapshot) -> Option<u64> {
+        let Happening::EpochEntered { grid, .. } = &event.happening else { return None };
+        let grids = shown.targets.values().filter_map(|target| target.grid.as_deref());
+        let series = size::series(&self.plan, grids);
+        let name = &event.target.name;
+        if series <= self.plan.max_series {
+            self.told.remove(name);
+            return None;
+        }
+        let is_told = self.told.insert(name.clone(), grid.clone()).is_some_and(|told| told == *grid);
+        (!is_told).then_some(series)
     }
 }
 
@@ -177,4 +227,39 @@ fn milliseconds(duration: Duration) -> f64 {
 /// Three digits after the point: a log line is read by people.
 fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Epoch, EpochId, Facts, TargetId};
+    use crate::soak::TargetSnapshot;
+
+    #[test]
+    fn too_many_series_are_told_once_for_each_grid() {
+        let small = Arc::new(Grid::new(&[1], &[1], true).expect("axes are sound"));
+        let large = Arc::new(Grid::new(&[1, 2, 4], &[1, 2, 4], true).expect("axes are sound"));
+        let mut plan = MetricsPlan::default();
+        plan.max_series = size::series(&plan, [&*small, &*small]);
+        let with_large = size::series(&plan, [&*large, &*small]);
+        let (a, b) = (TargetId::new("a", "m"), TargetId::new("b", "m"));
+        let board = Board::new([&a, &b].map(|id| TargetSnapshot::new(id.clone(), String::new(), String::new())));
+        let mut bound = SeriesBound::new(plan);
+        let mut check = |target: &TargetId, grid: &Arc<Grid>, expected: Option<u64>| {
+            let at = jiff::Timestamp::UNIX_EPOCH;
+            let epoch =
+                Epoch { id: EpochId(1), first_seen: at, last_seen: at, identity: Facts::new(), load: Facts::new() };
+            let (epoch, samples) = (Arc::new(epoch), Arc::default());
+            let happening = Happening::EpochEntered { epoch, grid: grid.clone(), samples, before: None };
+            let event = Event { target: target.clone(), at, happening };
+            board.apply(&event);
+            assert_eq!(bound.excess(&event, &board.snapshot()), expected);
+        };
+        check(&a, &small, None);
+        check(&b, &small, None);
+        check(&a, &large, Some(with_large));
+        check(&a, &large, None);
+        check(&a, &small, None);
+        check(&a, &large, Some(with_large));
+    }
 }

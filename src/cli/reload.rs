@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::check;
+use super::known::Newcomers;
 use super::staff::Staff;
 use crate::config::{self, Config};
 use crate::metrics::ReloadStatus;
@@ -58,22 +59,25 @@ pub(super) struct Reloader {
     pub(super) rosters: mpsc::Sender<Roster<HttpBackend>>,
     pub(super) status: ReloadStatus,
     pub(super) board: Board,
+    pub(super) newcomers: Newcomers,
     pub(super) clock: WallClock,
 }
 
 impl Reloader {
-    /// Reloads on SIGHUP and on request, and reads keys again, until `stop`.
-    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<ReloadRequest>, stop: CancellationToken) {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(error) => return tracing::error!(%error, "SIGHUP and reload requests are not heard"),
-        };
+    /// Reloads on SIGHUP, one that came before too, and on request, and reads keys again, until
+    /// `stop`.
+    pub(super) async fn run(
+        mut self,
+        mut hangups: Signal,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+        stop: CancellationToken,
+    ) {
         let mut keys = interval(KEYS_EVERY);
         keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = hangup.recv() => drop(self.reload().await),
+                _ = hangups.recv() => drop(self.reload().await),
                 Some(request) = requests.recv() => {
                     let outcome = self.reload().await.map_err(|error| format!("{error:#}"));
                     // Whoever asked may have gone.
@@ -111,6 +115,10 @@ impl Reloader {
             config.schedule.seed = running.schedule.seed;
         }
         let targets = self.staff.targets(&config, self.clock.now())?;
+        let look_up = || self.newcomers.look_up(&config, &targets, &self.board.snapshot());
+        if let Err(error) = tokio::task::block_in_place(look_up) {
+            tracing::warn!(%error, "what the history knows of new targets is not shown before their servers answer");
+        }
         let text = format!("{} targets are in force", targets.len());
         let (done, seated) = oneshot::channel();
         let roster = Roster { targets, schedule: Arc::new(config.schedule.clone()), done: Some(done) };
@@ -123,13 +131,17 @@ impl Reloader {
         Ok(text)
     }
 
-    /// Waits until the next scrape shows the targets of a configuration and no others. The
-    /// events that tell of them are on their way.
+    /// Waits until the next scrape shows the targets of a configuration and no others, with
+    /// what the history knows of them. The events that tell of them are on their way.
     async fn until_shown(&self, config: &Config) {
         let is_shown = || {
             let shown = self.board.snapshot();
+            let is_known = |name: &str| {
+                let target = shown.targets.get(name);
+                target.is_some_and(|target| target.epoch.is_some() || self.newcomers.of(name).is_none())
+            };
             let mut names = config.targets.iter().map(|target| target.name.as_str());
-            shown.targets.len() == config.targets.len() && names.all(|name| shown.targets.contains_key(name))
+            shown.targets.len() == config.targets.len() && names.all(is_known)
         };
         let mut looks = interval(LOOK_EVERY);
         for _ in 0..MOST_LOOKS {

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ListenAddress, RunArgs, StorageArgs};
 use super::check;
 use super::reload::Origin;
-use super::session::{Mode, Session, service_runtime};
+use super::session::{Mode, Reloads, Session, service_runtime};
 use super::signals;
 use super::source::SourceArgs;
 use crate::config::{self, Config};
@@ -22,10 +23,13 @@ pub(super) fn run(args: &RunArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
     let file = args.source.file().map(Path::to_owned);
     let origin = Origin { file, storage_path: args.storage.path.clone() };
     service_runtime()?.block_on(async {
-        let listeners = bind(&args.web.listen_addresses).await?;
         let stop = CancellationToken::new();
         signals::watch(stop.clone(), 0)?;
-        let mode = Mode::Daemon { origin: Some(origin), takes_orders: args.takes_orders };
+        // Before the history is opened, which may take minutes: a hangup would end the process.
+        let hangups = signal(SignalKind::hangup())?;
+        let listeners = bind(&args.web.listen_addresses).await?;
+        let reloads = Some(Reloads { origin, hangups });
+        let mode = Mode::Daemon { reloads, takes_orders: args.takes_orders };
         let session = Session { config, mode, listeners, log, stop };
         session.run(deaf).await?;
         Ok(ExitCode::SUCCESS)

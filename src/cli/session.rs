@@ -9,21 +9,22 @@ use anyhow::Context as _;
 use rustix::process::setpriority_process;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::known::{Newcomers, restored};
 use super::observe::observe;
 use super::reload::{Origin, Reloader};
 use super::reporting::write_on_schedule;
 use super::retention;
 use super::staff::Staff;
 use crate::config::Config;
-use crate::domain::plan::{GridPlan, TargetPlan};
-use crate::domain::{Event, Happening, TargetId};
+use crate::domain::{Event, TargetId};
 use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
-use crate::soak::{Board, Bus, Control, HttpBackend, LagMeter, Limits, Roster, Soak, SoakTarget, WallClock};
-use crate::store::{Reader, Writer};
+use crate::soak::{Board, Bus, Control, LagMeter, Limits, Roster, Soak, WallClock};
+use crate::store::Writer;
 use crate::web;
 
 /// The runtime for everything that does not measure.
@@ -54,11 +55,17 @@ pub(super) struct Session {
 
 /// What a session is for.
 pub(super) enum Mode {
-    /// Measures without end and writes reports. With an origin its configuration may change;
+    /// Measures without end and writes reports. With `reloads` its configuration may change;
     /// `takes_orders` says whether visitors may reload, pause and resume.
-    Daemon { origin: Option<Origin>, takes_orders: bool },
+    Daemon { reloads: Option<Reloads>, takes_orders: bool },
     /// So many complete cycles of each target.
     Cycles(u64),
+}
+
+/// Where a configuration is read from again, and the signals that ask for it.
+pub(super) struct Reloads {
+    pub(super) origin: Origin,
+    pub(super) hangups: Signal,
 }
 
 /// Something that hears every event, beside metrics and log.
@@ -114,7 +121,8 @@ impl Session {
         // Its handle of the log, the board and the orders would outlive the stop.
         drop(app);
         let mut bus = Bus::new(clock, Some(history.clone()));
-        tasks.spawn(observe(bus.listen(), board.clone(), metrics));
+        let newcomers = Newcomers::default();
+        tasks.spawn(observe(bus.listen(), board.clone(), metrics, newcomers.clone(), config.metrics.clone()));
         tasks.spawn(listen(bus.listen()));
         if matches!(mode, Mode::Daemon { .. }) {
             // A run of a few cycles deletes nothing of what somebody else keeps.
@@ -139,9 +147,9 @@ impl Session {
         let soaking = measuring.spawn(soak.run(roster, stop.clone()));
         // An engine that is gone says so itself.
         let _ = rosters.send(Roster { targets, schedule: Arc::new(config.schedule.clone()), done: None }).await;
-        if let Mode::Daemon { origin: Some(origin), .. } = mode {
-            let reloader = Reloader { origin, staff, running, rosters, status, board, clock };
-            tasks.spawn(reloader.run(requests, stop.clone()));
+        if let Mode::Daemon { reloads: Some(Reloads { origin, hangups }), .. } = mode {
+            let reloader = Reloader { origin, staff, running, rosters, status, board, newcomers, clock };
+            tasks.spawn(reloader.run(hangups, requests, stop.clone()));
         } else {
             // Nothing will change: the engine may end when its targets are done.
             drop(rosters);
@@ -177,32 +185,4 @@ async fn watch_lag(lag: LagMeter) {
     if let Err(error) = lag.watch().await {
         tracing::error!(%error, "the timer lag is not watched; late samples are not found out");
     }
-}
-
-/// What the history knows of the targets, as events: the optimum is there before the first new
-/// sample.
-fn restored(config: &Config, targets: &[SoakTarget<HttpBackend>], clock: WallClock) -> anyhow::Result<Vec<Event>> {
-    let history = Reader::open(&config.storage.path)?;
-    let mut events = Vec::new();
-    for target in targets {
-        let (url, lane) = (target.plan.connection.url.clone(), target.plan.lane.clone());
-        let happening = Happening::Joined { url, lane };
-        events.push(Event { target: target.id.clone(), at: clock.now(), happening });
-        events.extend(known_epoch(&history, &target.plan, &target.id)?);
-    }
-    Ok(events)
-}
-
-fn known_epoch(history: &Reader, plan: &TargetPlan, id: &TargetId) -> anyhow::Result<Option<Event>> {
-    let Some(known) = history.newest_epoch(&plan.name, Some(&id.model))? else { return Ok(None) };
-    let slots = known.epoch.identity.get("slots").and_then(|slots| slots.parse().ok());
-    let grid = match (&plan.grid, known.grid) {
-        (GridPlan::Automatic { .. }, Some(grid)) => grid,
-        (grid, _) => grid.grid(slots),
-    };
-    let samples = history.samples(&known.target, known.epoch.id)?;
-    let at = known.epoch.last_seen;
-    let (epoch, grid, samples) = (Arc::new(known.epoch), Arc::new(grid), Arc::new(samples));
-    let happening = Happening::EpochEntered { epoch, grid, samples, before: None };
-    Ok(Some(Event { target: id.clone(), at, happening }))
 }

@@ -111,6 +111,37 @@ fn a_hangup_reloads_and_a_pause_holds_its_target_alone() {
 }
 
 #[test]
+fn a_target_that_is_added_shows_its_history_while_its_server_is_away() {
+    let ((_one, stays), (server, returns)) = (served("stays"), served("returns"));
+    let stage = Stage::new();
+    let both = [stays.clone(), returns.clone()];
+    let (_daemon, address) = stage.run(&both);
+    let optimum = |seen: &Scrape| seen.sum("llmsoak_optimum_tokens_per_second", &[("target", "returns")]);
+    eventually("an optimum", || (optimum(&scrape(address)) > 0.0).then_some(()));
+    drop(server);
+    stage.configure(&[stays]);
+    reload(address, 200);
+    assert_eq!(optimum(&scrape(address)), 0.0);
+    stage.configure(&both);
+    reload(address, 200);
+    assert!(optimum(&scrape(address)) > 0.0, "{}", scrape(address).text);
+}
+
+#[test]
+fn a_hangup_while_the_history_is_opened_is_heard_afterwards() {
+    let (_server, target) = served("one");
+    let stage = Stage::new();
+    assert_eq!(stage.once(std::slice::from_ref(&target), 1).code(), Some(0));
+    let history = stage.history();
+    history.hold();
+    let (daemon, address) = stage.run(&[target]);
+    daemon.signal(Signal::HUP);
+    history.release();
+    eventually("the reload", || daemon.stderr().contains("configuration reloaded").then_some(()));
+    soak_on(address, "one", 1.0);
+}
+
+#[test]
 fn what_needs_a_restart_is_refused() {
     let (_server, target) = served("one");
     let stage = Stage::new();

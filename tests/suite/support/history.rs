@@ -30,6 +30,15 @@ impl History {
         Self(Connection::open(path).expect("a history"))
     }
 
+    /// Keeps others from the file until [`Self::release`]: they wait for some seconds.
+    pub(crate) fn hold(&self) {
+        self.0.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").expect("nobody else uses it");
+    }
+
+    pub(crate) fn release(self) {
+        self.0.execute_batch("COMMIT").expect("nothing to write");
+    }
+
     /// The one value that a query gives.
     pub(crate) fn one<T: FromSql>(&self, sql: &str) -> T {
         self.0.query_row(sql, [], |row| row.get(0)).unwrap_or_else(|error| panic!("{sql}: {error}"))
