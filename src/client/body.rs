@@ -9,7 +9,13 @@ use serde_json::{Map, Value, json};
 use crate::domain::plan::RequestPlan;
 use crate::domain::{Endpoint, GenerateRequest, ServerKind};
 
-/// How long Ollama keeps the model after a request, so that a pause does not unload it.
+/// How long Ollama keeps the model after a request; the same in every request.
+///
+/// Ollama's own default, 5 min, would unload the model in a longer pause. 30 min outlasts
+/// every pause of a default schedule, which rests a second between samples and not at all
+/// between cycles. After a longer one, such as a `cycle_interval` beyond it, the warm-up of
+/// the next cell loads the model anew and enters no figure; with `warmup_requests: 0` that
+/// cell's sample is rejected as `model_load`.
 const OLLAMA_KEEP_ALIVE: &str = "30m";
 
 /// A member that only some servers know: the first that goes when a server refuses a body.
@@ -184,5 +190,28 @@ mod tests {
         assert_eq!(path, "/api/generate");
         assert_eq!(body["options"], json!({"num_predict": 24, "seed": 7, "temperature": 0.8}));
         assert_eq!((&body["raw"], &body["stream"]), (&json!(true), &json!(true)));
+    }
+
+    /// What Ollama compares with the loaded model, or keeps it by, must never differ between
+    /// requests: `num_ctx` and all other members that it loads a model by are left out.
+    #[test]
+    fn a_warm_up_and_a_measurement_load_the_same_model_for_as_long() {
+        for endpoint in [Endpoint::Completions, Endpoint::Chat] {
+            let plan = RequestPlan { endpoint, ..RequestPlan::default() };
+            let parsed = |output_tokens, seed| {
+                let (_, body) = ollama("m", &GenerateRequest { output_tokens, seed, ..request() }, &plan);
+                serde_json::from_slice::<Value>(&body).expect("valid")
+            };
+            let (mut warmup, mut measured) = (parsed(plan.warmup_tokens(), 1), parsed(plan.output_tokens, 2));
+            for body in [&mut warmup, &mut measured] {
+                assert_eq!(body["keep_alive"], json!("30m"));
+                let options = body["options"].as_object_mut().expect("options");
+                options.retain(|name, _| !["num_predict", "seed", "temperature"].contains(&name.as_str()));
+                assert_eq!(options.len(), 0, "{options:?}");
+                // A model that cannot think refuses to be told whether to.
+                assert_eq!(body.get("think"), None);
+            }
+            assert_eq!(warmup, measured);
+        }
     }
 }
