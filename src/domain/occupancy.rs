@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub enum Look {
     /// Before or after a sample: all that it tells is wanted.
     Around,
-    /// Again and again while a sample runs: it must not disturb others who look.
+    /// Again and again, in a sample or while others work: it must not disturb those who look too.
     During,
 }
 

@@ -28,7 +28,7 @@ impl<B: Backend> TargetRunner<B> {
     /// Waits until the server is free, as far as the schedule cares. The lane is kept: who
     /// uses the server uses the hardware of all its targets.
     pub(super) async fn yield_to_others(&mut self) -> Result<(), Hold> {
-        while self.is_yielding() && self.others_use_it().await {
+        while self.is_yielding() && self.others_use_it(Look::Around).await {
             self.await_others().await?;
         }
         Ok(())
@@ -40,7 +40,7 @@ impl<B: Backend> TargetRunner<B> {
 
     /// Whether others use the server, where that matters to the schedule.
     pub(super) async fn must_yield(&mut self) -> bool {
-        self.is_yielding() && self.others_use_it().await
+        self.is_yielding() && self.others_use_it(Look::Around).await
     }
 
     /// Waits until others are gone, or until something else holds the target.
@@ -61,17 +61,17 @@ impl<B: Backend> TargetRunner<B> {
         Ok(())
     }
 
-    async fn look(&self) -> Option<Occupancy> {
+    async fn look(&self, how: Look) -> Option<Occupancy> {
         // A server that does not answer now will be found out by the next request.
-        self.backend.occupancy(Look::Around).await.ok().flatten()
+        self.backend.occupancy(how).await.ok().flatten()
     }
 
     /// Looks at the server while nothing of ours is in flight.
-    async fn others_use_it(&mut self) -> bool {
+    async fn others_use_it(&mut self, how: Look) -> bool {
         let before = self.progress.last_look.take();
         let mut looks = 1;
         loop {
-            let Some(seen) = self.look().await else { return false };
+            let Some(seen) = self.look(how).await else { return false };
             let is_used = foreign::is_used_by_others(before.as_ref(), &seen);
             // What lingers of ours, or is still being noted down: Ollama stamps a use a moment
             // after its end.
@@ -88,7 +88,7 @@ impl<B: Backend> TargetRunner<B> {
 
     /// The look before or after a batch: as soon as nothing of ours lingers, or else as it is.
     pub(super) async fn settled_look(&mut self) -> Option<Occupancy> {
-        self.others_use_it().await;
+        self.others_use_it(Look::Around).await;
         self.progress.last_look.clone()
     }
 
@@ -97,7 +97,8 @@ impl<B: Backend> TargetRunner<B> {
         let mut quiet_since = Instant::now();
         while quiet_since.elapsed() < QUIET {
             sleep(LOOK_EVERY).await;
-            if self.others_use_it().await {
+            // Once a second: as careful of the server's own figures as during a sample.
+            if self.others_use_it(Look::During).await {
                 quiet_since = Instant::now();
             }
         }
