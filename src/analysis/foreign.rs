@@ -7,6 +7,7 @@
 
 use std::iter::once;
 
+use crate::domain::plan::ValidityPlan;
 use crate::domain::{Occupancy, RequestRecord};
 
 /// Tokens of others that disturb nobody: health checks generate one or two.
@@ -32,26 +33,6 @@ pub struct Watched {
     pub after: Option<Occupancy>,
 }
 
-/// What is borne before a sample counts as shared.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ForeignBounds {
-    /// Looks that show more requests than this program's own. One may be the server's
-    /// bookkeeping, caught between two requests.
-    pub polls_in_excess: usize,
-    /// Tokens that the server counted beyond this program's own: the larger of this and a
-    /// share of its own. Servers and usage differ by a token or two a request (the token
-    /// that ends an answer, one that was decoded past the asked length), and of the
-    /// default 200 a hundredth is two.
-    pub spare_tokens: u64,
-    pub spare_tokens_ratio: f64,
-}
-
-impl Default for ForeignBounds {
-    fn default() -> Self {
-        Self { polls_in_excess: 2, spare_tokens: SPARE_TOKENS, spare_tokens_ratio: 0.01 }
-    }
-}
-
 /// Whether others use the server now, or used it since `before`.
 ///
 /// For a moment in which nothing of this program is in flight; `before` is an earlier look
@@ -73,13 +54,13 @@ pub fn is_used_by_others(before: Option<&Occupancy>, now: &Occupancy) -> bool {
 /// yet; but the guest is there when the sample is over.
 ///
 /// `model` is the sample's.
-pub fn is_shared(watched: &Watched, records: &[RequestRecord], model: &str, bounds: &ForeignBounds) -> bool {
+pub fn is_shared(watched: &Watched, records: &[RequestRecord], model: &str, bounds: &ValidityPlan) -> bool {
     let looks = || once(&watched.before).chain(watched.polls.iter().map(|poll| &poll.occupancy)).chain(&watched.after);
     let is_beyond =
         |last: &Occupancy, now: &Occupancy, own| now.requests.is_some_and(|n| n > own) && !is_stale(last, now);
     let polls = looks().zip(&watched.polls).filter(|(last, poll)| is_beyond(last, &poll.occupancy, poll.own));
     let last = watched.polls.last().map_or(&watched.before, |poll| &poll.occupancy);
-    polls.count() >= bounds.polls_in_excess
+    polls.count() >= bounds.polls_in_excess as usize
         || watched.after.as_ref().is_some_and(|after| is_beyond(last, after, 0))
         || watched.after.as_ref().is_some_and(|after| has_foreign_tokens(&watched.before, after, records, bounds))
         || looks().zip(looks().skip(1)).any(|(last, now)| is_used(last, now, Some(model)))
@@ -94,6 +75,14 @@ fn is_stale(last: &Occupancy, now: &Occupancy) -> bool {
         && (last.requests, last.output_tokens) == (now.requests, now.output_tokens)
 }
 
+/// Whether the server's count of tokens fell: it is that of another process.
+pub fn began_anew(before: &Occupancy, now: &Occupancy) -> bool {
+    let counters = before.output_tokens.zip(now.output_tokens);
+    counters.is_some_and(|(before, now)| {
+        now.total.saturating_add(now.uncertainty) < before.total.saturating_sub(before.uncertainty)
+    })
+}
+
 /// By how many tokens the server's count has grown at least. A count that fell is that of
 /// another process and says nothing.
 fn growth(before: &Occupancy, now: &Occupancy) -> Option<u64> {
@@ -102,15 +91,10 @@ fn growth(before: &Occupancy, now: &Occupancy) -> Option<u64> {
     Some(grown.saturating_sub(before.uncertainty).saturating_sub(now.uncertainty))
 }
 
-fn has_foreign_tokens(
-    before: &Occupancy,
-    after: &Occupancy,
-    records: &[RequestRecord],
-    bounds: &ForeignBounds,
-) -> bool {
+fn has_foreign_tokens(before: &Occupancy, after: &Occupancy, records: &[RequestRecord], bounds: &ValidityPlan) -> bool {
     let own: u64 = records.iter().map(RequestRecord::output_tokens_at_most).sum();
     let Some(foreign) = growth(before, after).map(|tokens| tokens.saturating_sub(own)) else { return false };
-    foreign > bounds.spare_tokens && foreign as f64 > bounds.spare_tokens_ratio * own as f64
+    foreign > bounds.foreign_tokens && foreign as f64 > bounds.foreign_tokens_ratio * own as f64
 }
 
 /// Whether a use of a model that is not `own` ended, or one was loaded. A model that is gone
@@ -201,7 +185,7 @@ mod tests {
         records: &[RequestRecord],
     ) -> bool {
         let polls = polls.iter().map(|(own, occupancy)| Poll { occupancy: occupancy.clone(), own: *own }).collect();
-        is_shared(&Watched { before, polls, after }, records, "mine", &ForeignBounds::default())
+        is_shared(&Watched { before, polls, after }, records, "mine", &ValidityPlan::default())
     }
 
     #[test]

@@ -1,61 +1,53 @@
 //! Whether a sample measured the server, and not something else.
 
+use super::quantile::median;
+use crate::domain::plan::ValidityPlan;
 use crate::domain::{InvalidReason, Measurement, RequestRecord};
 
-/// The bounds beyond which a sample enters no estimate.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bounds {
-    /// Timer lag p99, seconds: the larger of this and a share of the median ITL.
-    pub timer_lag_seconds: f64,
-    pub timer_lag_of_inter_token_latency: f64,
-    /// Own processor time / (wall time × own cores).
-    pub client_cpu_ratio: f64,
-    /// Cached prompt tokens of a request: the larger of this and a share of its prompt.
-    /// Chat templates share a few.
-    pub cached_prompt_tokens: u64,
-    pub cached_prompt_ratio: f64,
-    /// A model load, seconds: the larger of this and a multiple of the epoch's median.
-    /// Ollama's load time is never 0.
-    pub load_seconds: f64,
-    pub load_of_median: f64,
-    /// Failed requests / requests.
-    pub failed_requests_ratio: f64,
+/// So many samples of a cell say how long its answers usually are, where all answers of the
+/// epoch are of the asked length.
+const SAMPLES_OF_FIXED_LENGTH: usize = 5;
+/// So many where answers end by themselves: fewer may happen to be much alike.
+const SAMPLES_OF_VARYING_LENGTH: usize = 20;
+/// Where none of so many answers ended early, hardly any will.
+const ANSWERS_OF_FIXED_LENGTH: u64 = 50;
+/// How much further from the usual length than any sample so far is not chance.
+const BEYOND_THE_WIDEST: f64 = 2.0;
+/// No bound on a mean length is smaller, tokens.
+const LEAST_LENGTH_BOUND: f64 = 1.0;
+
+/// What is usual in an epoch, going by its samples so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Usual {
+    /// The median load time.
+    pub load_seconds: Option<f64>,
+    /// The mean output tokens of the cell's valid samples.
+    pub output_lengths: Vec<f64>,
+    /// Successful answers of all valid samples of the epoch, whatever their cell.
+    pub answers: u64,
+    /// Those of them that ended before the asked length.
+    pub short_answers: u64,
 }
 
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            timer_lag_seconds: 0.002,
-            timer_lag_of_inter_token_latency: 0.1,
-            client_cpu_ratio: 0.8,
-            cached_prompt_tokens: 8,
-            cached_prompt_ratio: 0.1,
-            load_seconds: 0.5,
-            load_of_median: 20.0,
-            failed_requests_ratio: 0.05,
-        }
-    }
-}
-
-/// The reasons to reject a sample; none for a valid one.
-///
-/// `median_load_seconds` is of the epoch's samples so far.
+/// The reasons to reject a sample, causes before what may follow from them; none for a valid
+/// one.
 pub fn judge(
     records: &[RequestRecord],
     measurement: &Measurement,
-    median_load_seconds: Option<f64>,
-    bounds: &Bounds,
+    usual: &Usual,
+    bounds: &ValidityPlan,
 ) -> Vec<InvalidReason> {
     let verdicts = [
         (InvalidReason::FailedRequests, too_many_failed(measurement, bounds) || failure_set_the_time(records)),
-        (InvalidReason::ModelLoad, model_was_loaded(measurement, median_load_seconds, bounds)),
+        (InvalidReason::ModelLoad, model_was_loaded(measurement, usual, bounds)),
         (InvalidReason::PrefixCache, records.iter().any(|record| cache_answered(record, bounds))),
+        (InvalidReason::OutputLength, length_is_unusual(measurement, usual, bounds)),
         (InvalidReason::ClientLimited, client_was_the_limit(measurement, bounds)),
     ];
     verdicts.into_iter().filter_map(|(reason, holds)| holds.then_some(reason)).collect()
 }
 
-fn too_many_failed(measurement: &Measurement, bounds: &Bounds) -> bool {
+fn too_many_failed(measurement: &Measurement, bounds: &ValidityPlan) -> bool {
     f64::from(measurement.failed_requests) > bounds.failed_requests_ratio * f64::from(measurement.requests)
 }
 
@@ -65,20 +57,46 @@ fn failure_set_the_time(records: &[RequestRecord]) -> bool {
     records.iter().max_by_key(|record| record.ended).is_some_and(|last| !last.succeeded())
 }
 
-fn model_was_loaded(measurement: &Measurement, median_load_seconds: Option<f64>, bounds: &Bounds) -> bool {
-    let usual = median_load_seconds.unwrap_or(0.0) * bounds.load_of_median;
-    measurement.load_seconds.is_some_and(|load| load > bounds.load_seconds.max(usual))
+fn model_was_loaded(measurement: &Measurement, usual: &Usual, bounds: &ValidityPlan) -> bool {
+    let usual = usual.load_seconds.unwrap_or(0.0) * bounds.load_time_of_median;
+    measurement.load_seconds.is_some_and(|load| load > bounds.load_time.as_secs_f64().max(usual))
 }
 
-fn cache_answered(record: &RequestRecord, bounds: &Bounds) -> bool {
+/// Whether the answers' mean length has moved away from the cell's usual one: then neither
+/// times nor rates are comparable.
+///
+/// Where answers end by themselves, the means of small batches scatter by more than any
+/// share that would find a real change. So the bound grows with the scatter that was seen:
+/// twice the widest distance from the usual of any valid sample. The widest one, and not a
+/// median distance, for that is 0 where most answers reach the asked length and a few do
+/// not. Of 20 samples, twice the widest is about four standard deviations.
+fn length_is_unusual(measurement: &Measurement, usual: &Usual, bounds: &ValidityPlan) -> bool {
+    let Some(length) = mean_output_tokens(measurement) else { return false };
+    let is_fixed = usual.short_answers == 0 && usual.answers >= ANSWERS_OF_FIXED_LENGTH;
+    let needed = if is_fixed { SAMPLES_OF_FIXED_LENGTH } else { SAMPLES_OF_VARYING_LENGTH };
+    let Some(middle) = median(&usual.output_lengths).filter(|_| usual.output_lengths.len() >= needed) else {
+        return false;
+    };
+    let widest = usual.output_lengths.iter().map(|length| (length - middle).abs()).fold(0.0, f64::max);
+    let bound = (bounds.output_length_ratio * middle).max(BEYOND_THE_WIDEST * widest).max(LEAST_LENGTH_BOUND);
+    (length - middle).abs() > bound
+}
+
+/// The mean length of a sample's successful answers, tokens, if it has any.
+pub fn mean_output_tokens(measurement: &Measurement) -> Option<f64> {
+    let answers = measurement.requests.checked_sub(measurement.failed_requests).filter(|&answers| answers > 0)?;
+    Some(measurement.output_tokens as f64 / f64::from(answers))
+}
+
+fn cache_answered(record: &RequestRecord, bounds: &ValidityPlan) -> bool {
     let Some(cached) = record.tokens.cached_prompt else { return false };
     let share = record.tokens.prompt.unwrap_or(0) as f64 * bounds.cached_prompt_ratio;
     cached as f64 > share.max(bounds.cached_prompt_tokens as f64)
 }
 
-fn client_was_the_limit(measurement: &Measurement, bounds: &Bounds) -> bool {
+fn client_was_the_limit(measurement: &Measurement, bounds: &ValidityPlan) -> bool {
     let median_gap = measurement.inter_token_latency.map_or(0.0, |itl| itl.p50);
-    let lag_bound = bounds.timer_lag_seconds.max(bounds.timer_lag_of_inter_token_latency * median_gap);
+    let lag_bound = bounds.timer_lag.as_secs_f64().max(bounds.timer_lag_ratio * median_gap);
     measurement.client_cpu_ratio > bounds.client_cpu_ratio
         || measurement.timer_lag_p99_seconds.is_some_and(|lag| lag > lag_bound)
 }
@@ -99,7 +117,8 @@ mod tests {
             Circumstances { cell: Cell::new(2, 2), slots: None, timer_lag_p99: None, client_cpu_ratio: 0.01 };
         change(&mut records, &mut circumstances);
         let (measurement, _) = measure(&records, circumstances).expect("has records");
-        assert_eq!(judge(&records, &measurement, Some(0.05), &Bounds::default()), expected);
+        let usual = Usual { load_seconds: Some(0.05), ..Usual::default() };
+        assert_eq!(judge(&records, &measurement, &usual, &ValidityPlan::default()), expected);
     }
 
     #[test]
@@ -157,7 +176,47 @@ mod tests {
             let circumstances =
                 Circumstances { cell: Cell::new(40, 40), slots: None, timer_lag_p99: None, client_cpu_ratio: 0.0 };
             let (measurement, _) = measure(&records, circumstances).expect("has records");
-            assert_eq!(judge(&records, &measurement, None, &Bounds::default()), expected);
+            assert_eq!(judge(&records, &measurement, &Usual::default(), &ValidityPlan::default()), expected);
         }
+    }
+
+    /// A sample whose answers have this mean length, in an epoch whose samples of the cell had
+    /// `lengths` and of whose other answers so many were short.
+    fn check_length(name: &str, length: u64, lengths: &[f64], (answers, short_answers): (u64, u64), expected: bool) {
+        let records = vec![stream(0, &vec![1; usize::try_from(length).expect("small")], 2_000); 2];
+        let circumstances =
+            Circumstances { cell: Cell::new(2, 2), slots: None, timer_lag_p99: None, client_cpu_ratio: 0.0 };
+        let (measurement, _) = measure(&records, circumstances).expect("has records");
+        assert_eq!(mean_output_tokens(&measurement), Some(length as f64));
+        let usual = Usual { load_seconds: None, output_lengths: lengths.to_vec(), answers, short_answers };
+        let reasons = judge(&records, &measurement, &usual, &ValidityPlan::default());
+        assert_eq!(reasons, if expected { vec![InvalidReason::OutputLength] } else { Vec::new() }, "{name}");
+    }
+
+    #[test]
+    fn a_length_that_moved_away_is_told_from_one_that_varies() {
+        let fixed = (50, 0);
+        check_length("a tenth less", 180, &[200.0; 5], fixed, false);
+        check_length("more than that", 179, &[200.0; 5], fixed, true);
+        check_length("a tenth more", 220, &[200.0; 5], fixed, false);
+        check_length("longer yet", 221, &[200.0; 5], fixed, true);
+        check_length("too few samples", 100, &[200.0; 4], fixed, false);
+        check_length("too few answers to call it fixed", 100, &[200.0; 19], (49, 0), false);
+        check_length("enough samples of whatever answers", 100, &[200.0; 20], (20, 0), true);
+        check_length("answers of a few tokens", 3, &[4.0; 5], fixed, false);
+        check_length("half of a few", 2, &[4.0; 5], fixed, true);
+        check_length("one that was off among them", 179, &[200.0, 200.0, 230.0, 200.0, 200.0], fixed, false);
+
+        // Lengths that vary by a fifth around 150, as single answers do.
+        let varying: Vec<f64> = (0..20).map(|n| 120.0 + 3.0 * f64::from(n)).collect();
+        let ends_early = (1_000, 400);
+        check_length("as far as ever", 120, &varying, ends_early, false);
+        check_length("a little further", 95, &varying, ends_early, false);
+        check_length("much further", 90, &varying, ends_early, true);
+        check_length("too few to know", 60, &varying[..19], ends_early, false);
+        // Nine in ten reach the asked length: the median distance is 0.
+        let capped: Vec<f64> = (0..20).map(|n| if n % 10 == 0 { 110.0 } else { 200.0 }).collect();
+        check_length("a short one of a few", 100, &capped, ends_early, false);
+        check_length("one of no length", 10, &capped, ends_early, true);
     }
 }

@@ -7,7 +7,9 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use crate::domain::plan::{Connection, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan};
+use crate::domain::plan::{
+    Connection, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, ValidityPlan,
+};
 use crate::domain::{Endpoint, LatencyMeasure};
 
 use super::keys::{
@@ -62,7 +64,7 @@ pub fn default_yaml() -> String {
 
 /// The configuration file of a draft, every key in it.
 pub fn draft_yaml(draft: &Draft) -> String {
-    let target = [target(draft), grid(draft), request(draft), budget()].concat();
+    let target = [target(draft), grid(draft), request(draft), budget(), validity()].concat();
     let yaml = [storage(), target, schedule(), report(), metrics()].concat();
     remarked(&aligned(&yaml), &draft.remarks)
 }
@@ -240,6 +242,38 @@ fn budget() -> String {
       # tokens_per_day: 2000000 # in any day, prompt and output together
 "
     .to_owned()
+}
+
+fn validity() -> String {
+    let default = ValidityPlan::default();
+    format!(
+        "    validity: # the bounds beyond which a sample is rejected
+      timer_lag: {lag} # p99 of the client's own; this or the next, whichever is larger
+      timer_lag_ratio: {lag_ratio} # of the sample's median inter-token latency
+      client_cpu: {cpu} # of the processor time of the measuring threads
+      cached_prompt_tokens: {cached} # in a request; this or the next, whichever is larger
+      cached_prompt_ratio: {cached_ratio} # of its prompt
+      load_time: {load} # of the model; this or the next, whichever is larger
+      load_ratio: {load_ratio} # times the epoch's median load time
+      failed_requests: {failed} # of its requests
+      polls_in_excess: {polls} # from so many looks on that show requests of others
+      foreign_tokens: {foreign} # of others; this or the next, whichever is larger
+      foreign_tokens_ratio: {foreign_ratio} # of the sample's own tokens
+      output_length: {length} # from the cell's usual mean length; more where lengths vary
+",
+        lag = show(default.timer_lag),
+        lag_ratio = percent(default.timer_lag_ratio),
+        cpu = percent(default.client_cpu_ratio),
+        cached = default.cached_prompt_tokens,
+        cached_ratio = percent(default.cached_prompt_ratio),
+        load = show(default.load_time),
+        load_ratio = default.load_time_of_median,
+        failed = percent(default.failed_requests_ratio),
+        polls = default.polls_in_excess,
+        foreign = default.foreign_tokens,
+        foreign_ratio = percent(default.foreign_tokens_ratio),
+        length = percent(default.output_length_ratio),
+    )
 }
 
 fn schedule() -> String {

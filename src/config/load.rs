@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::domain::plan::{
     BudgetPlan, Connection, GridPlan, MetricsPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, TargetPlan,
+    ValidityPlan,
 };
 
 use super::default_yaml::{Draft, draft_yaml};
@@ -75,6 +76,7 @@ fn single_target(url: &str, model: Option<&str>, key_file: Option<&Path>, proble
         grid: GridPlan::default(),
         request: RequestPlan::default(),
         budget: BudgetPlan::default(),
+        validity: ValidityPlan::default(),
     };
     Some(Config {
         storage: StoragePlan::default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::failure::InvalidReason;
 use super::request::Endpoint;
 
 /// The name and model that label every series, row and page of a target. Cheap to clone.
@@ -161,8 +162,23 @@ impl Epoch {
     /// The load must be the same. Of the identity, what either side does not know is no
     /// change: servers tell some things only while the model is loaded.
     pub fn continues(&self, identity: &Facts, load: &Facts) -> bool {
-        let agrees = |(key, value): (&String, &String)| self.identity.get(key).is_none_or(|known| known == value);
-        self.load == *load && identity.iter().all(agrees)
+        self.load == *load && self.differing(identity).next().is_none()
+    }
+
+    fn differing<'a>(&'a self, identity: &'a Facts) -> impl Iterator<Item = &'a str> {
+        let differs = |(key, value): &(&String, &String)| self.identity.get(*key).is_some_and(|known| known != *value);
+        identity.iter().filter(differs).map(|(key, _)| key.as_str())
+    }
+
+    /// Why a sample is not of this epoch at whose end a server and a load are seen, if it
+    /// is not.
+    pub fn left_for(&self, identity: &Facts, load: &Facts) -> Option<InvalidReason> {
+        if self.continues(identity, load) {
+            return None;
+        }
+        let is_of_slots = |key: &str| matches!(key, "slots" | "context_per_slot");
+        let only_slots = self.load == *load && self.differing(identity).all(is_of_slots);
+        Some(if only_slots { InvalidReason::SlotsChanged } else { InvalidReason::EnvironmentChanged })
     }
 
     /// What differs in `next`, each as `key: before → after`. What only one of them knows is
@@ -209,6 +225,12 @@ mod tests {
         assert!(!epoch.continues(&epoch.identity, &facts(&[("output_tokens", "24")])));
         let next = Epoch { identity: facts(&[("server_version", "2"), ("gpu", "x")]), ..epoch.clone() };
         assert_eq!(epoch.changes_to(&next), ["server_version: 1 → 2"]);
+        let left_for = |identity: &[(&str, &str)]| epoch.left_for(&facts(identity), &load);
+        assert_eq!(left_for(&[("server_version", "1"), ("slots", "4"), ("context_per_slot", "512")]), None);
+        assert_eq!(left_for(&[("server_version", "1"), ("slots", "8")]), Some(InvalidReason::SlotsChanged));
+        assert_eq!(left_for(&[("server_version", "2"), ("slots", "8")]), Some(InvalidReason::EnvironmentChanged));
+        let other_load = facts(&[("output_tokens", "24")]);
+        assert_eq!(epoch.left_for(&epoch.identity, &other_load), Some(InvalidReason::EnvironmentChanged));
         epoch.learn(&facts(&[("context_per_slot", "512")]));
         assert!(!epoch.continues(&facts(&[("context_per_slot", "1024")]), &load));
     }

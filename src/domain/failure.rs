@@ -84,6 +84,12 @@ named! {
         ForeignLoad = "foreign_load",
         /// Too many of its requests failed.
         FailedRequests = "failed_requests",
+        /// Its answers were longer or shorter than is usual for its cell.
+        OutputLength = "output_length",
+        /// The server's slots, or the context of each, changed in it.
+        SlotsChanged = "slots_changed",
+        /// Something else that the server tells of itself changed in it.
+        EnvironmentChanged = "environment_changed",
         /// Dropped in the middle: the program stops, the target is paused, its window closes.
         Cancelled = "cancelled",
     }

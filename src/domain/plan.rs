@@ -161,6 +161,7 @@ pub struct TargetPlan {
     pub grid: GridPlan,
     pub request: RequestPlan,
     pub budget: BudgetPlan,
+    pub validity: ValidityPlan,
 }
 
 /// What a target may send and get, warm-ups included. Each limit holds for any such span of
@@ -178,6 +179,56 @@ impl BudgetPlan {
     /// Whether anything is limited.
     pub fn limits_anything(&self) -> bool {
         *self != Self::default()
+    }
+}
+
+/// The bounds beyond which a sample enters no estimate. Ratios are parts of a whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ValidityPlan {
+    /// Timer lag p99: the larger of this and a share of the median ITL.
+    pub timer_lag: Duration,
+    pub timer_lag_ratio: f64,
+    /// Own processor time / (wall time × own cores).
+    pub client_cpu_ratio: f64,
+    /// Cached prompt tokens of a request: the larger of this and a share of its prompt.
+    /// Chat templates share a few.
+    pub cached_prompt_tokens: u64,
+    pub cached_prompt_ratio: f64,
+    /// A model load: the larger of this and a multiple of the epoch's median. Ollama's load
+    /// time is never 0.
+    pub load_time: Duration,
+    pub load_time_of_median: f64,
+    /// Failed requests / requests.
+    pub failed_requests_ratio: f64,
+    /// Looks that show more requests than this program's own, from which on a sample counts
+    /// as shared. One may be the server's bookkeeping, caught between two requests.
+    pub polls_in_excess: u32,
+    /// Tokens that the server counted beyond this program's own: the larger of this and a
+    /// share of its own. Servers and usage differ by a token or two a request (the token
+    /// that ends an answer, one that was decoded past the asked length), and of the
+    /// default 200 a hundredth is two.
+    pub foreign_tokens: u64,
+    pub foreign_tokens_ratio: f64,
+    /// How far the mean length of a sample's answers is from the cell's usual one / that one.
+    pub output_length_ratio: f64,
+}
+
+impl Default for ValidityPlan {
+    fn default() -> Self {
+        Self {
+            timer_lag: Duration::from_millis(2),
+            timer_lag_ratio: 0.1,
+            client_cpu_ratio: 0.8,
+            cached_prompt_tokens: 8,
+            cached_prompt_ratio: 0.1,
+            load_time: Duration::from_millis(500),
+            load_time_of_median: 20.0,
+            failed_requests_ratio: 0.05,
+            polls_in_excess: 2,
+            foreign_tokens: 8,
+            foreign_tokens_ratio: 0.01,
+            output_length_ratio: 0.1,
+        }
     }
 }
 

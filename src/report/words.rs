@@ -343,6 +343,9 @@ const fn english_rejection(reason: InvalidReason) -> &'static str {
         InvalidReason::ModelLoad => "the server loaded the model meanwhile",
         InvalidReason::ForeignLoad => "others used the server too",
         InvalidReason::FailedRequests => "too many of its requests failed",
+        InvalidReason::OutputLength => "answers longer or shorter than is usual for the cell",
+        InvalidReason::SlotsChanged => "the server's slots or their context changed meanwhile",
+        InvalidReason::EnvironmentChanged => "the server, its version or its model changed meanwhile",
         InvalidReason::Cancelled => "dropped in the middle",
     }
 }

@@ -170,6 +170,15 @@ impl<T> Engine<T> {
         self.active.iter().map(|stream| (stream.slot, stream.tally.output_tokens))
     }
 
+    pub(super) fn slots(&self) -> u32 {
+        self.options.slots
+    }
+
+    /// The slots of all later steps; what has one by then keeps it.
+    pub(super) fn set_slots(&mut self, slots: u32) {
+        self.options.slots = slots;
+    }
+
     /// Stretches all later steps.
     pub(super) fn set_slowdown(&mut self, factor: f64) {
         self.slowdown = factor;

@@ -4,7 +4,7 @@
 //! that a late timer delays one event and no later one. Under tokio's paused clock the
 //! handle gives exact times without sockets; it knows no wire format.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -150,6 +150,7 @@ struct Shared {
     submitted: AtomicU64,
     /// The bits of a float.
     slowdown: AtomicU64,
+    slots: AtomicU32,
     away: AtomicBool,
     went_away: Notify,
     card: Mutex<ModelCard>,
@@ -183,6 +184,7 @@ impl SimServer {
             arrivals: AtomicU64::new(0),
             submitted: AtomicU64::new(0),
             slowdown: AtomicU64::new(1.0_f64.to_bits()),
+            slots: AtomicU32::new(options.slots),
             away: AtomicBool::new(false),
             went_away: Notify::new(),
             card: Mutex::new(options.profile.card.clone()),
@@ -255,6 +257,16 @@ impl SimServer {
         locked(&self.shared.card).version = version.into();
     }
 
+    /// Requests worked on at once.
+    pub fn slots(&self) -> u32 {
+        self.shared.slots.load(Ordering::Relaxed)
+    }
+
+    /// Another number of slots; at least 1. What has a slot by then keeps it to its end.
+    pub fn set_slots(&self, slots: u32) {
+        self.shared.slots.store(slots.max(1), Ordering::Relaxed);
+    }
+
     /// Makes all later steps `factor` times as long as the profile says.
     pub fn set_slowdown(&self, factor: f64) {
         self.shared.slowdown.store(bounded(factor).to_bits(), Ordering::Relaxed);
@@ -317,6 +329,7 @@ impl Driver {
             }
             self.let_go();
             self.engine.set_slowdown(f64::from_bits(self.shared.slowdown.load(Ordering::Relaxed)));
+            self.engine.set_slots(self.shared.slots.load(Ordering::Relaxed));
             let Some(end) = self.engine.begin_step() else {
                 self.publish();
                 tokio::select! {
@@ -404,7 +417,8 @@ impl Driver {
         let mut status = locked(&self.shared.status);
         status.taken_in = self.taken_in;
         status.counters = self.engine.counters();
-        status.slots.fill(None);
+        status.slots.clear();
+        status.slots.resize(self.engine.slots() as usize, None);
         for (slot, decoded) in self.engine.busy_slots() {
             if let Some(state) = status.slots.get_mut(slot as usize) {
                 *state = Some(decoded);

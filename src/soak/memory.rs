@@ -53,7 +53,7 @@ impl Backend for MemoryBackend {
             model_digest: Some(card.digest),
             model_file: None,
             quantization: Some(card.quantization),
-            slots: Some(self.server.options().slots),
+            slots: Some(self.server.slots()),
             context_per_slot: Some(card.context_per_slot),
         };
         Ok(Identified { identity, api: Api::OpenAi })

@@ -20,10 +20,12 @@ mod neighbour;
 pub mod order;
 mod progress;
 pub mod prompts;
+mod recheck;
 mod sample;
 mod target;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 pub use backend::{Backend, HttpBackend};
 pub use board::{Board, Snapshot, TargetSnapshot};

@@ -73,6 +73,9 @@ impl<B: Backend> TargetRunner<B> {
         loop {
             let Some(seen) = self.look(how).await else { return false };
             let is_used = foreign::is_used_by_others(before.as_ref(), &seen);
+            if before.as_ref().is_some_and(|before| foreign::began_anew(before, &seen)) {
+                self.progress.confirmed_at = None;
+            }
             // What lingers of ours, or is still being noted down: Ollama stamps a use a moment
             // after its end.
             let may_be_ours = before.is_none() && looks < SETTLE_LOOKS;

@@ -9,12 +9,10 @@ use tokio::time::Instant;
 
 use super::budget::Ledger;
 use super::meter::Meter;
+use super::usual::UsualOfEpoch;
 use crate::client::{Dropped, Identified};
 use crate::domain::plan::Api;
-use crate::domain::{Cell, Epoch, Grid, InvalidReason, Occupancy, Sample, ServerKind, TargetId};
-
-/// The load times that the epoch's median is of.
-const LOADS_KEPT: usize = 64;
+use crate::domain::{Cell, Epoch, Grid, Occupancy, Sample, ServerKind, TargetId};
 
 /// A cell at work.
 #[derive(Clone, Debug)]
@@ -60,7 +58,10 @@ pub(super) struct Progress {
     server: Option<(Api, ServerKind, String)>,
     /// Fields that it refused.
     pub(super) left_out: BTreeSet<&'static str>,
-    load_seconds: VecDeque<f64>,
+    pub(super) usual: UsualOfEpoch,
+    /// When the server last told that it is that of the running epoch. `None` where it may
+    /// have restarted since.
+    pub(super) confirmed_at: Option<Instant>,
     /// The last look at the server, if nothing of ours ran since.
     pub(super) last_look: Option<Occupancy>,
     pub(super) ledger: Ledger,
@@ -90,7 +91,8 @@ impl Progress {
             is_second_try: false,
             server: None,
             left_out: BTreeSet::new(),
-            load_seconds: VecDeque::new(),
+            usual: UsualOfEpoch::default(),
+            confirmed_at: None,
             last_look: None,
             ledger,
         }
@@ -113,23 +115,7 @@ impl Progress {
         self.grid = Some(grid);
         self.pending.clear();
         self.cycle_began = None;
-        self.load_seconds.clear();
-        samples.iter().for_each(|sample| self.note_load(sample));
+        self.usual = UsualOfEpoch::of(samples);
         self.cycle = self.cycle.max(last_cycle);
-    }
-
-    /// Keeps a sample's load time among those that say what is usual. A sample in which the
-    /// model was loaded does not.
-    pub(super) fn note_load(&mut self, sample: &Sample) {
-        if !sample.invalid.contains(&InvalidReason::ModelLoad) {
-            self.load_seconds.extend(sample.measurement.load_seconds);
-        }
-        if self.load_seconds.len() > LOADS_KEPT {
-            self.load_seconds.pop_front();
-        }
-    }
-
-    pub(super) fn usual_loads(&self) -> Vec<f64> {
-        self.load_seconds.iter().copied().collect()
     }
 }

@@ -16,10 +16,9 @@ use super::order::generator;
 use super::progress::Running;
 use super::prompts;
 use super::target::{Halt, TargetRunner, Trouble};
-use crate::analysis::foreign::{self, ForeignBounds, Watched};
+use crate::analysis::foreign::{self, Watched};
 use crate::analysis::measure::{Circumstances, measure};
-use crate::analysis::quantile::median;
-use crate::analysis::validity::{Bounds, judge};
+use crate::analysis::validity::judge;
 use crate::client::Timeouts;
 use crate::domain::{
     Cell, FailureKind, GenerateRequest, Happening, InvalidReason, RequestRecord, Sample, SchedulerState,
@@ -92,19 +91,22 @@ impl<B: Backend> TargetRunner<B> {
     /// Makes the records a sample and publishes it.
     async fn conclude(&mut self, cell: Cell, measured: Measured) -> Result<(), Halt> {
         let Measured { records, circumstances, span: [started_at, completed_at], watched } = measured;
-        let is_shared = match watched {
-            Some(watched) => {
-                let watched = Watched { after: self.settled_look().await, ..watched };
-                foreign::is_shared(&watched, &records, &self.progress.id.model, &ForeignBounds::default())
-            }
-            None => false,
+        let bounds = self.plan.validity;
+        let watched = match watched {
+            Some(watched) => Some(Watched { after: self.settled_look().await, ..watched }),
+            None => None,
         };
+        let left = self.epoch_left(&records, watched.as_ref()).await;
+        let model = &self.progress.id.model;
+        let is_shared = watched.is_some_and(|watched| foreign::is_shared(&watched, &records, model, &bounds));
         let longest_prompt = records.iter().filter_map(|record| record.tokens.prompt).max().unwrap_or(0);
         self.progress.longest_prompt = self.progress.longest_prompt.max(longest_prompt);
         if let (Some((measurement, latencies)), Some(epoch)) = (measure(&records, circumstances), &self.progress.epoch)
         {
-            let mut invalid = judge(&records, &measurement, median(&self.progress.usual_loads()), &Bounds::default());
-            invalid.extend(is_shared.then_some(InvalidReason::ForeignLoad));
+            let judged = judge(&records, &measurement, &self.progress.usual.of_cell(cell), &bounds);
+            let shared = is_shared.then_some(InvalidReason::ForeignLoad);
+            // A changed server comes first: it may be the cause of all the others.
+            let invalid = left.into_iter().chain(judged).chain(shared).collect();
             let sample = Sample {
                 target: self.progress.id.clone(),
                 epoch: epoch.id,
@@ -115,14 +117,14 @@ impl<B: Backend> TargetRunner<B> {
                 measurement,
                 invalid,
             };
-            self.progress.note_load(&sample);
+            self.progress.usual.note(&sample);
             self.publish(Happening::SampleEnded { sample: Arc::new(sample), latencies: Arc::new(latencies) }).await;
         }
         if let Some(trouble) = all_failed(&records) {
             return Err(trouble.into());
         }
         self.progress.troubles = 0;
-        Ok(())
+        if left.is_some() { Err(Halt::EpochLeft) } else { Ok(()) }
     }
 
     /// Short requests at the cell's own concurrency: opens the connections, wakes the

@@ -52,6 +52,8 @@ pub(super) struct Trouble {
 pub(super) enum Halt {
     Trouble(Trouble),
     Hold(Hold),
+    /// The running epoch is over.
+    EpochLeft,
 }
 
 impl From<Trouble> for Halt {
@@ -105,7 +107,7 @@ impl<B: Backend> TargetRunner<B> {
     async fn work(&mut self) -> Ended {
         while !self.is_done() {
             match self.attend().await {
-                Ok(()) => {}
+                Ok(()) | Err(Halt::EpochLeft) => {}
                 Err(Halt::Hold(hold)) => self.sit_out(hold).await,
                 Err(Halt::Trouble(trouble)) => {
                     if self.limits.patience.is_some_and(|patience| self.progress.troubles >= patience) {
@@ -176,7 +178,8 @@ impl<B: Backend> TargetRunner<B> {
     /// the cycle up. A user's pause and other users of the server are no fault of the cell.
     fn take_turns(&mut self, outcome: &Result<(), Halt>) {
         let was_cut_short = match outcome {
-            Ok(()) => false,
+            // In the new epoch all cells begin anew.
+            Ok(()) | Err(Halt::EpochLeft) => false,
             Err(Halt::Hold(hold)) if hold.state != SchedulerState::OutsideWindow => return,
             Err(Halt::Hold(_)) => true,
             Err(Halt::Trouble(trouble)) => trouble.is_away,
@@ -195,6 +198,7 @@ impl<B: Backend> TargetRunner<B> {
                 let identity = Arc::new(identified.identity.clone());
                 self.progress.id.model = identity.model.as_str().into();
                 self.progress.slots = identity.slots;
+                self.progress.confirmed_at = Some(Instant::now());
                 self.publish(Happening::Identified(identity)).await;
                 return Ok(identified);
             }
@@ -289,7 +293,7 @@ impl<B: Backend> TargetRunner<B> {
         Ok(())
     }
 
-    fn load(&self, identified: &Identified) -> Load {
+    pub(super) fn load(&self, identified: &Identified) -> Load {
         let request = &self.plan.request;
         Load {
             api: if identified.api == Api::Ollama { "ollama" } else { "openai" },

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmsoak::analysis::foreign::{ForeignBounds, Poll, Watched, is_shared, is_used_by_others};
+use llmsoak::analysis::foreign::{Poll, Watched, is_shared, is_used_by_others};
 use llmsoak::client::{Client, Timeline, Timeouts};
-use llmsoak::domain::plan::{Connection, RequestPlan};
+use llmsoak::domain::plan::{Connection, RequestPlan, ValidityPlan};
 use llmsoak::domain::{GenerateRequest, Look, Occupancy, RequestRecord};
 use llmsoak::sim::server::{Answer, GenerateSpec, SimEvent, SimServer};
 use llmsoak::sim::{Profile, SimApi, SimOptions, http};
@@ -74,7 +74,7 @@ impl Own {
     }
 
     fn finds_others(&self, (watched, records): &(Watched, Vec<RequestRecord>)) -> bool {
-        is_shared(watched, records, &self.model, &ForeignBounds::default())
+        is_shared(watched, records, &self.model, &ValidityPlan::default())
     }
 }
 

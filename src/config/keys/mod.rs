@@ -16,6 +16,7 @@ mod budget;
 mod file;
 mod schedule;
 mod target;
+mod validity;
 
 pub(super) use file::config;
 pub(super) use schedule::draw_seed;
@@ -31,6 +32,13 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 const PAUSE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 const CYCLE_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=YEAR;
 const REPORT_EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=YEAR;
+/// Beyond a minute, nothing that is timed means anything.
+const TIMER_LAG: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
+const RATIO: RangeInclusive<f64> = 0.0..=1.0;
+const CLIENT_CPU: RangeInclusive<f64> = 0.01..=1.0;
+const LOAD_RATIO: RangeInclusive<f64> = 1.0..=1e6;
+const POLLS_IN_EXCESS: RangeInclusive<u32> = 1..=1000;
+const TOKENS: RangeInclusive<u64> = 0..=LARGEST_EXACT;
 pub(super) const MAX_DUTY: RangeInclusive<f64> = 0.01..=1.0;
 pub(super) const REPORTS_KEPT: RangeInclusive<usize> = 1..=100_000;
 pub(super) const PROMPT_TOKENS: RangeInclusive<u32> = 8..=16_384;

@@ -12,6 +12,7 @@ use super::super::problem::Fault;
 use super::super::section::Section;
 use super::super::value::{HEADER_NAME, ServerUrl, axis, header, name, server_url};
 use super::budget::{budget, largest};
+use super::validity::validity;
 use super::{
     APIS, CONNECT_TIMEOUT, ENDPOINTS, MOST_TARGETS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, Preset,
     TEMPERATURE, TIMEOUT,
@@ -41,6 +42,7 @@ fn target(s: &mut Section<'_>, around: Surroundings<'_>, warmup_requests: u32) -
     let (request, connect_timeout) = s.section("request", |s| request(s, around));
     let largest = largest(&grid, &request, warmup_requests);
     let budget = s.section("budget", |s| budget(s, largest));
+    let validity = s.section("validity", validity);
     let ServerUrl { url, host } = url?;
     Some(TargetPlan {
         name: name?,
@@ -50,6 +52,7 @@ fn target(s: &mut Section<'_>, around: Surroundings<'_>, warmup_requests: u32) -
         grid,
         request,
         budget,
+        validity,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::LatencyMeasure;
-use crate::domain::plan::{BudgetPlan, CellDetail, HistogramLabels};
+use crate::domain::plan::{BudgetPlan, CellDetail, HistogramLabels, ValidityPlan};
 
 use super::*;
 
@@ -72,6 +72,50 @@ f:7: targets[0].budget.tokens_per_day: never fits a sample of the cell 4×8, whi
 #[test]
 fn a_grid_that_is_not_known_yet_fits_any_budget() {
     check_target("    budget: {requests_per_hour: 1, tokens_per_hour: 1}", "");
+}
+
+#[test]
+fn bounds_of_validity_are_read() {
+    check_plan("    validity: {}", |_| {});
+    check_plan("    validity: {output_length: 5%}", |t| t.validity.output_length_ratio = 0.05);
+    check_plan(
+        "    validity: {timer_lag: 5ms, timer_lag_ratio: 20%, client_cpu: 50%, cached_prompt_tokens: 0, \
+         cached_prompt_ratio: 0%, load_time: 2s, load_ratio: 1.5, failed_requests: 0, polls_in_excess: 3, \
+         foreign_tokens: 100, foreign_tokens_ratio: 0.25, output_length: 100%}",
+        |t| {
+            t.validity = ValidityPlan {
+                timer_lag: Duration::from_millis(5),
+                timer_lag_ratio: 0.2,
+                client_cpu_ratio: 0.5,
+                cached_prompt_tokens: 0,
+                cached_prompt_ratio: 0.0,
+                load_time: Duration::from_secs(2),
+                load_time_of_median: 1.5,
+                failed_requests_ratio: 0.0,
+                polls_in_excess: 3,
+                foreign_tokens: 100,
+                foreign_tokens_ratio: 0.25,
+                output_length_ratio: 1.0,
+            };
+        },
+    );
+}
+
+#[test]
+fn other_bounds_of_validity_are_refused() {
+    check_target(
+        "    validity: {timer_lag: 2, client_cpu: 0%, load_ratio: 0.5, failed_requests: 5, polls_in_excess: 0, \
+         output_length: 101%, cached_prompt_tokens: -1, output_lenght: 5%}",
+        "\
+f:4: targets[0].validity.timer_lag: needs a unit; hint: write `2s` for seconds
+f:4: targets[0].validity.client_cpu: must be from 1% to 100%, not `0%`; hint: such as 50%, or 0.5
+f:4: targets[0].validity.cached_prompt_tokens: must be a whole number from 0 to 9007199254740991, not -1
+f:4: targets[0].validity.load_ratio: must be a number from 1 to 1000000, not 0.5
+f:4: targets[0].validity.failed_requests: must be from 0% to 100%, not 5; hint: write `5%`
+f:4: targets[0].validity.polls_in_excess: must be a whole number from 1 to 1000, not 0
+f:4: targets[0].validity.output_length: must be from 0% to 100%, not `101%`; hint: such as 50%, or 0.5
+f:4: targets[0].validity.output_lenght: unknown key; hint: did you mean `output_length`?",
+    );
 }
 
 #[test]

@@ -41,7 +41,8 @@ fn keys_of_reader() -> Keys {
     let yaml = format!(
         "{{{strange}, storage: {section}, schedule: {section}, report: {section},
          metrics: {{{strange}, buckets: {section}}},
-         targets: [{{{strange}, tls: {section}, grid: {section}, request: {section}, budget: {section}}}]}}"
+         targets: [{{{strange}, tls: {section}, grid: {section}, request: {section}, budget: {section},
+                    validity: {section}}}]}}"
     );
     let Problems(problems) = read(&yaml).expect_err("has unknown keys");
     let known = problems.iter().filter_map(|problem| {
@@ -146,6 +147,8 @@ fn what_is_unsound_is_invalid() {
         "    request: {prompt_tokens: 8, prompts_file: p}",
         "    budget: {tokens_per_day: 0}",
         "    budget: {tokens_per_day: 1.5}",
+        "    validity: {load_ratio: 0.5}",
+        "    validity: {polls_in_excess: 0}",
         "schedule: {seed: -1}",
         "schedule: {seed: 9007199254740992}",
         "schedule: {seed: 99999999999999999999}",

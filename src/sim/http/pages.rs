@@ -45,7 +45,7 @@ async fn props(State(desk): State<Desk>) -> Response {
     super::json(&json!({
         "build_info": card.version,
         "model_path": model_path(&card),
-        "total_slots": desk.server.options().slots,
+        "total_slots": desk.server.slots(),
         "default_generation_settings": { "n_ctx": card.context_per_slot },
         "chat_template": "",
         "modalities": { "vision": false, "audio": false },

@@ -4,4 +4,5 @@ mod batch;
 mod good_neighbour;
 mod roster;
 mod stage;
+mod validity;
 mod work;

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::plan::{BudgetPlan, Connection, GridPlan, RequestPlan, SchedulePlan, TargetPlan};
+use crate::domain::plan::{BudgetPlan, Connection, GridPlan, RequestPlan, SchedulePlan, TargetPlan, ValidityPlan};
 use crate::domain::{Cell, Event, Grid, Happening, TargetId};
 use crate::sim::{Profile, SimOptions, SimServer};
 use crate::soak::{Bus, Control, LagMeter, Limits, MemoryBackend, Roster, Soak, SoakTarget, WallClock};
@@ -68,6 +68,7 @@ impl Stage {
             grid: GridPlan::Fixed(grid),
             request: RequestPlan { output_tokens: 4, ..RequestPlan::default() },
             budget: BudgetPlan::default(),
+            validity: ValidityPlan::default(),
         })
     }
 
