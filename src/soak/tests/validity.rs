@@ -66,26 +66,28 @@ fn check(name: &str, ended: &[Ended], expected: &[(usize, &[InvalidReason])]) {
 #[tokio::test(start_paused = true)]
 async fn a_change_in_the_last_sample_of_a_cycle_is_that_samples() {
     type Change = fn(&SimServer);
-    let cases: [(&str, Change, &[(usize, &[InvalidReason])]); 5] = [
-        ("nothing", |_| {}, &[]),
-        ("slots", |server| server.set_slots(8), &[(3, &[InvalidReason::SlotsChanged])]),
-        ("version", |server| server.set_version("b2"), &[(3, &[InvalidReason::EnvironmentChanged])]),
-        ("model", |server| server.set_model_digest("0123"), &[(3, &[InvalidReason::EnvironmentChanged])]),
-        ("the same version", |server| server.set_version("1.0.0"), &[]),
+    let cases: [(&str, Change, Option<InvalidReason>); 5] = [
+        ("nothing", |_| {}, None),
+        ("slots", |server| server.set_slots(8), Some(InvalidReason::SlotsChanged)),
+        ("version", |server| server.set_version("b2"), Some(InvalidReason::EnvironmentChanged)),
+        ("model", |server| server.set_model_digest("0123"), Some(InvalidReason::EnvironmentChanged)),
+        ("the same version", |server| server.set_version("1.0.0"), None),
     ];
-    for (name, change, expected) in cases {
+    for (name, change, reason) in cases {
         let mut stage = Stage::new(4);
         let cells = grid(&[1, 2], &[1, 2]);
         let change = |server: &SimServer, number| {
             if number == 3 {
-                change(server)
+                change(server);
             }
         };
         let ended = measured(&mut stage, &cells, answers_of(4), change).await;
-        check(name, &ended, expected);
+        let reasons: Vec<InvalidReason> = reason.into_iter().collect();
+        let expected: Vec<_> = reason.iter().map(|_| (3, &*reasons)).collect();
+        check(name, &ended, &expected);
         // The cycle that was left is begun anew in the new epoch, and completed there.
         let epochs: Vec<i64> = ended.iter().map(|sample| sample.epoch).collect();
-        assert_eq!(epochs, if expected.is_empty() { vec![1; 3] } else { vec![1, 1, 1, 2, 2, 2] }, "{name}");
+        assert_eq!(epochs, if reason.is_none() { vec![1; 3] } else { vec![1, 1, 1, 2, 2, 2] }, "{name}");
     }
 }
 
@@ -110,30 +112,24 @@ async fn a_change_in_the_middle_of_a_cycle_is_found_within_half_a_minute_and_a_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_restarts_as_another_is_found_out_at_once_and_as_itself_it_goes_on() {
-    for (version, expected) in [("b2", 2), ("1.0.0", 1)] {
+async fn an_answer_that_breaks_makes_the_program_look_at_once() {
+    let (changed, failed) = (InvalidReason::EnvironmentChanged, InvalidReason::FailedRequests);
+    let cases = [
+        ("broken by a change", 0.5, "b2", vec![changed, failed], 2),
+        ("broken by itself", 0.5, "1.0.0", vec![failed], 1),
+        ("a change that breaks nothing is found out later", 0.0, "b2", vec![], 1),
+        ("nothing", 0.0, "1.0.0", vec![], 1),
+    ];
+    for (name, fault_reset, version, first, next_epoch) in cases {
         let mut stage = Stage::new(4);
-        // More than one request each: the first to fail is followed by one that does not.
-        let cells = grid(&[1], &[4, 5, 6]);
-        let restart = |server: &SimServer, number| {
+        stage.server = SimServer::start(SimOptions { fault_reset, ..exact(4) });
+        let change = |server: &SimServer, number| {
             if number == 1 {
-                let (server, version) = (server.clone(), version.to_owned());
-                tokio::spawn(async move {
-                    // In the middle of an answer, and back before the next.
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    server.set_away(true);
-                    tokio::task::yield_now().await;
-                    server.set_version(version);
-                    server.set_away(false);
-                });
+                server.set_version(version);
             }
         };
-        let ended = measured(&mut stage, &cells, answers_of(200), restart).await;
-        let epochs = ended.last().map(|sample| sample.epoch);
-        assert_eq!(epochs, Some(expected), "{version}: {ended:?}");
-        let failed: &[InvalidReason] = &[InvalidReason::FailedRequests];
-        let changed: &[InvalidReason] = &[InvalidReason::EnvironmentChanged, InvalidReason::FailedRequests];
-        check(version, &ended, &[(1, if expected == 2 { changed } else { failed })]);
+        let ended = measured(&mut stage, &grid(&[1], &[4, 5, 6]), answers_of(40), change).await;
+        assert_eq!((&ended[0].invalid, ended[1].epoch), (&first, next_epoch), "{name}: {ended:?}");
     }
 }
 
@@ -144,7 +140,7 @@ async fn answers_of_another_length_are_found_out_and_those_that_vary_are_not() {
     let varying = Some(AnswerLength { mean: 80.0, standard_deviation: 20.0 });
     // At most 100 tokens, one sample of eight answers a cycle.
     let cases = [
-        ("shorter", None, shorter, 10, (9..=30).collect::<Vec<usize>>()),
+        ("shorter", None, shorter, 10, (10..=30).collect::<Vec<usize>>()),
         ("a little shorter", None, a_little, 10, vec![]),
         ("always varying", varying, varying, 10, vec![]),
         ("shorter than they varied", varying, shorter, 25, (25..=30).collect()),
@@ -160,7 +156,6 @@ async fn answers_of_another_length_are_found_out_and_those_that_vary_are_not() {
             }
         };
         let ended = measured(&mut stage, &grid(&[8], &[8]), request, change).await;
-        let rejected: Vec<usize> = rejected.into_iter().filter(|number| *number >= change_at as usize).collect();
         let expected: Vec<(usize, &[InvalidReason])> =
             rejected.iter().map(|&number| (number, &[InvalidReason::OutputLength][..])).collect();
         check(name, &ended, &expected);
