@@ -142,6 +142,15 @@ mod tests {
     }
 
     #[test]
+    fn a_count_that_fell_is_that_of_another_process() {
+        assert!(began_anew(&look(0, 500), &look(0, 499)));
+        assert!(!began_anew(&look(0, 500), &look(0, 500)));
+        assert!(!began_anew(&look(0, 500), &requests(0)), "told nothing");
+        assert!(!began_anew(&rounded(0, 1_234_570), &rounded(0, 1_234_560)), "within the unknown digits");
+        assert!(began_anew(&rounded(0, 1_234_570), &rounded(0, 1_234_550)));
+    }
+
+    #[test]
     fn a_moment_without_own_requests_shows_those_of_others() {
         let silent = Occupancy::default;
         let cases = [

@@ -4,6 +4,7 @@
 //! that a late timer delays one event and no later one. Under tokio's paused clock the
 //! handle gives exact times without sockets; it knows no wire format.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -17,7 +18,7 @@ use super::answer::{CutKind, Finish, Tally};
 use super::chance::{Fate, HASH_START, LengthAsked, Lot, hash};
 use super::model::{Counters, Engine, Job, Output};
 use super::prefix::{blocks, count_tokens};
-use super::profile::{ModelCard, SimOptions};
+use super::profile::{AnswerLength, ModelCard, Profile, SimOptions};
 use super::text::words;
 
 /// The grain of tokio's timers, by which an event may come late. Who answers a late event
@@ -154,6 +155,8 @@ struct Shared {
     away: AtomicBool,
     went_away: Notify,
     card: Mutex<ModelCard>,
+    /// What requests are drawn from.
+    profile: Mutex<Profile>,
     status: Mutex<Status>,
 }
 
@@ -188,6 +191,7 @@ impl SimServer {
             away: AtomicBool::new(false),
             went_away: Notify::new(),
             card: Mutex::new(options.profile.card.clone()),
+            profile: Mutex::new(options.effective_profile()),
             status: Mutex::new(Status { slots: vec![None; options.slots as usize], ..Status::default() }),
             options,
         });
@@ -216,7 +220,7 @@ impl SimServer {
         let at_most = spec.output_tokens.unwrap_or(u32::MAX).min(context - prompt_tokens).max(1);
         let at_least = if spec.ignore_eos { at_most } else { spec.min_tokens };
         let key = spec.seed.map_or(number, |seed| hash(hash(HASH_START, spec.prompt.as_bytes()), &seed.to_le_bytes()));
-        let lot = Lot::draw(options.seed, key, &options.effective_profile(), LengthAsked { at_most, at_least });
+        let lot = Lot::draw(options.seed, key, &locked(&self.shared.profile), LengthAsked { at_most, at_least });
         let Fate::Answered(cut) = Fate::draw(options, number, lot.answer_tokens) else {
             return Err(Refusal::InjectedFault);
         };
@@ -265,6 +269,16 @@ impl SimServer {
     /// Another number of slots; at least 1. What has a slot by then keeps it to its end.
     pub fn set_slots(&self, slots: u32) {
         self.shared.slots.store(slots.max(1), Ordering::Relaxed);
+    }
+
+    /// Other lengths of answers that end by themselves.
+    pub fn set_answer_length(&self, length: Option<AnswerLength>) {
+        locked(&self.shared.profile).answer_length = length;
+    }
+
+    /// Another time for which the model is said to have been loaded, for each later request.
+    pub fn set_load(&self, load: RangeInclusive<Duration>) {
+        locked(&self.shared.profile).warm_load = load;
     }
 
     /// Makes all later steps `factor` times as long as the profile says.

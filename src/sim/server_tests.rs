@@ -250,3 +250,17 @@ async fn the_status_shows_requests_from_their_arrival_to_their_end() {
     assert_eq!(shown(), (0, 0));
     assert!(server.status().counters.fell_idle > fell_idle);
 }
+
+#[tokio::test(start_paused = true)]
+async fn other_slots_hold_from_the_next_request_on() {
+    let server = SimServer::start(SimOptions::exact(Profile::tiny(), 4));
+    server.set_slots(1);
+    let mut answers = [1, 2].map(|_| server.generate(&GenerateSpec::new("a", 10)).expect("taken"));
+    for answer in &mut answers {
+        answer.next().await.expect("a first token");
+    }
+    let status = server.status();
+    assert_eq!((server.slots(), status.slots.len()), (1, 1));
+    // The second had to wait for the first: its first token is the eleventh of all.
+    assert_eq!(status.counters.decode_calls_total, 11);
+}

@@ -117,6 +117,7 @@ impl Backend for MemoryBackend {
                     prompt: Some(chunk.tally.prompt_tokens.into()),
                     cached_prompt: Some(chunk.tally.cached_tokens.into()),
                 };
+                record.timings.load = Some(chunk.tally.load);
                 if chunk.finish.is_some() {
                     record.failure = None;
                 }

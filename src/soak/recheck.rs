@@ -50,7 +50,10 @@ impl<B: Backend> TargetRunner<B> {
 
 fn has_broken(record: &RequestRecord) -> bool {
     let failure = record.failure.as_ref();
-    failure.is_some_and(|failure| failure.kind == FailureKind::Reset || failure.kind.is_out_of_reach())
+    failure.is_some_and(|failure| {
+        // A proxy may end the answer of a server that died as if it were whole.
+        matches!(failure.kind, FailureKind::Reset | FailureKind::Truncated) || failure.kind.is_out_of_reach()
+    })
 }
 
 fn began_anew(watched: &Watched) -> bool {

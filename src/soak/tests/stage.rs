@@ -59,6 +59,14 @@ impl Stage {
         Self { server, folder, history, bus, events, schedule, cycles: Some(1), control, stop }
     }
 
+    /// Another life of the program, a day later, over the same history.
+    pub(super) fn begin_again(&mut self) {
+        let tomorrow = SOON + jiff::SignedDuration::from_hours(24);
+        let mut bus = Bus::new(WallClock::anchored(tomorrow), Some(self.history.clone()));
+        self.events = bus.listen();
+        self.bus = bus;
+    }
+
     pub(super) fn target(&self, name: &str, lane: &str, grid: Grid) -> SoakTarget<MemoryBackend> {
         self.target_of(TargetPlan {
             name: name.to_owned(),
