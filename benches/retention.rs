@@ -154,6 +154,7 @@ fn measured(epoch: EpochId, number: i64, cell: Cell) -> Event {
         time_per_output_token: quantiles(&latencies.time_per_output_token),
         request_duration: quantiles(&latencies.request_duration),
         worker_wait: quantiles(&[0.0]),
+        queue_wait: quantiles(&[0.0]),
         load_seconds: Some(0.0),
         timer_lag_p99_seconds: Some(0.0002),
         client_cpu_ratio: 0.01,

@@ -45,6 +45,7 @@ pub fn measure(records: &[RequestRecord], circumstances: Circumstances) -> Optio
     for failure in records.iter().filter_map(|record| record.failure.as_ref()) {
         *failures.entry(failure.kind).or_insert(0) += 1;
     }
+    let queued: Vec<f64> = successes.iter().filter_map(|record| record.queue_wait()).map(|d| d.as_secs_f64()).collect();
     let waits: Vec<f64> = records.iter().map(|record| record.sent.saturating_sub(record.due).as_secs_f64()).collect();
     let measurement = Measurement {
         total_seconds: total,
@@ -67,6 +68,7 @@ pub fn measure(records: &[RequestRecord], circumstances: Circumstances) -> Optio
         time_per_output_token: quantiles(&latencies.time_per_output_token),
         request_duration: quantiles(&latencies.request_duration),
         worker_wait: quantiles(&waits),
+        queue_wait: quantiles(&queued),
         load_seconds: successes.iter().filter_map(|record| record.timings.load).max().map(|load| load.as_secs_f64()),
         timer_lag_p99_seconds: circumstances.timer_lag_p99.map(|lag| lag.as_secs_f64()),
         client_cpu_ratio: circumstances.client_cpu_ratio,
@@ -308,6 +310,24 @@ pub(super) mod tests {
         let mut silent = stream(0, &[1, 2], 2);
         silent.tokens.prompt = None;
         assert_eq!(measured(&[stream(0, &[1, 2], 2), silent], 2, None).0.prompt_tokens, None);
+    }
+
+    #[test]
+    fn a_queue_is_what_the_servers_own_times_leave_of_the_first_wait() {
+        let told = |load: Option<u64>, prompt: Option<u64>| {
+            let mut record = stream(0, &[100, 110], 110);
+            let [load, prompt] = [load, prompt].map(|time| time.map(Duration::from_millis));
+            record.timings = ServerTimings { load, prompt, decode: None };
+            record
+        };
+        let median_wait = |record| measured(&[record], 1, None).0.queue_wait.map(|wait| wait.p50);
+        assert_eq!(median_wait(told(Some(5), Some(20))), Some(0.075));
+        assert_eq!(median_wait(told(None, Some(20))), Some(0.08));
+        // Two clocks: the server's sum may exceed what the client saw.
+        assert_eq!(median_wait(told(Some(90), Some(20))), Some(0.0));
+        assert_eq!(median_wait(told(Some(5), None)), None, "without the prompt's time nothing is known");
+        let some_tell = measured(&[told(None, Some(20)), told(None, None)], 2, None).0;
+        assert_eq!(some_tell.queue_wait.map(|wait| (wait.p50, wait.p99)), Some((0.08, 0.08)));
     }
 
     #[test]

@@ -202,6 +202,7 @@ fn log_judgement(target: &str, sample: &Sample, slots: Option<u32>) {
         lag_ms = measured.timer_lag_p99_seconds.map(|seconds| round(seconds * 1e3)),
         itl_ms = measured.inter_token_latency.map(|quantiles| round(quantiles.p50 * 1e3)),
         cpu = round(measured.client_cpu_ratio),
+        queue_ms = measured.queue_wait.map(|quantiles| round(quantiles.p50 * 1e3)),
         load_seconds = measured.load_seconds.map(round),
         requests = measured.requests,
         failures = failures.join(","),

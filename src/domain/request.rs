@@ -134,6 +134,14 @@ impl RequestRecord {
         self.chunks.last().map(|chunk| chunk.at)
     }
 
+    /// The part of the time to first token that the server spent neither on loading the model
+    /// nor on this prompt: the wait for a slot, and the way there. `None` where the server
+    /// does not tell its time on the prompt.
+    pub fn queue_wait(&self) -> Option<Duration> {
+        let worked = self.timings.prompt?.saturating_add(self.timings.load.unwrap_or_default());
+        Some(self.time_to_first_token()?.saturating_sub(worked))
+    }
+
     /// (last token − first token) / (tokens − 1), for an answer of two tokens or more in
     /// two chunks or more.
     pub fn time_per_output_token(&self) -> Option<Duration> {

@@ -54,6 +54,9 @@ pub struct Measurement {
     pub request_duration: Option<Quantiles>,
     /// Client-side wait for a free worker; in none of the other latencies.
     pub worker_wait: Option<Quantiles>,
+    /// Time to first token less the server's own times, of the answers with which it tells
+    /// them.
+    pub queue_wait: Option<Quantiles>,
     /// The longest model load that the server reported.
     pub load_seconds: Option<f64>,
     /// 99th percentile of the measuring runtime's timer lag during the sample, where enough

@@ -114,6 +114,11 @@ const FURTHER_READINGS: &[Reading<Shown>] = &[
     of_sample!("request_duration_p50_seconds", "Send to end of stream, median.", |m| p50(m.request_duration)),
     of_sample!("request_duration_p95_seconds", "Send to end of stream, 95th percentile.", |m| p95(m.request_duration)),
     of_sample!("request_duration_p99_seconds", "Send to end of stream, 99th percentile.", |m| p99(m.request_duration)),
+    of_sample!(
+        "queue_wait_p50_seconds",
+        "Time to first token less the server's own load and prompt times, median.",
+        |m| p50(m.queue_wait)
+    ),
     of_sample!("observed_parallelism", "Mean number of streams between first and last token.", |m| m
         .observed_parallelism),
     of_sample!("observed_parallelism_peak", "Most such streams held for half a median inter-token latency.", |m| m

@@ -137,6 +137,7 @@ fn sample(target: &TargetId, cell: Cell) -> Sample {
         time_per_output_token: quantiles,
         request_duration: quantiles,
         worker_wait: quantiles,
+        queue_wait: quantiles,
         load_seconds: Some(0.01),
         timer_lag_p99_seconds: Some(0.0001),
         client_cpu_ratio: 0.01,
@@ -195,7 +196,7 @@ fn the_legacy_grid_comes_to_what_the_documents_say() {
         size::of_target(&plan, &Grid::legacy(true))
     };
     let of_one_cell = size(CellDetail::Off, HistogramLabels::None);
-    assert_eq!(size(CellDetail::Full, HistogramLabels::None) - of_one_cell, 126 * 23);
+    assert_eq!(size(CellDetail::Full, HistogramLabels::None) - of_one_cell, 126 * 24);
     assert_eq!(size(CellDetail::Core, HistogramLabels::None) - of_one_cell, 126 * 7);
     assert_eq!(size(CellDetail::Off, HistogramLabels::Workers) - of_one_cell, 98 * 13);
     assert_eq!(size(CellDetail::Off, HistogramLabels::WorkersAndBatch) - of_one_cell, 98 * 61);

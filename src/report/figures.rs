@@ -49,6 +49,8 @@ pub(super) struct CellFigures {
     pub(super) steady_tokens_per_second: Option<f64>,
     pub(super) time_to_first_token: Option<Quantiles>,
     pub(super) inter_token_latency: Option<Quantiles>,
+    /// The median over the samples of each one's median.
+    pub(super) queue_wait_seconds: Option<f64>,
     pub(super) observed_parallelism: Option<f64>,
     pub(super) observed_parallelism_peak: Option<f64>,
 }
@@ -68,6 +70,7 @@ impl CellFigures {
             steady_tokens_per_second: middle(|m| m.steady_tokens_per_second),
             time_to_first_token: middle_quantiles(measurements, |m| m.time_to_first_token),
             inter_token_latency: middle_quantiles(measurements, |m| m.inter_token_latency),
+            queue_wait_seconds: middle(|m| m.queue_wait.map(|wait| wait.p50)),
             observed_parallelism: middle(|m| m.observed_parallelism),
             observed_parallelism_peak: middle(|m| m.observed_parallelism_peak.map(f64::from)),
         })

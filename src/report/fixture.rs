@@ -155,6 +155,7 @@ fn measurement(cell: Cell, cycle: u64, spread: f64) -> Measurement {
         time_per_output_token: around(step(streams)),
         request_duration: around(wave(streams)),
         worker_wait: None,
+        queue_wait: around(queue),
         load_seconds: Some(0.04),
         timer_lag_p99_seconds: Some(0.0004),
         client_cpu_ratio: 0.02,

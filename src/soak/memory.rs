@@ -119,6 +119,8 @@ impl Backend for MemoryBackend {
                 };
                 record.timings.load = Some(chunk.tally.load);
                 if chunk.finish.is_some() {
+                    record.timings.prompt = Some(chunk.tally.prompt);
+                    record.timings.decode = Some(chunk.tally.decode);
                     record.failure = None;
                 }
             }

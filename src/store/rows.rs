@@ -50,6 +50,9 @@ const COLUMNS: &[&str] = &[
     "worker_wait_p50",
     "worker_wait_p95",
     "worker_wait_p99",
+    "queue_wait_p50",
+    "queue_wait_p95",
+    "queue_wait_p99",
     "load_seconds",
     "timer_lag_p99_seconds",
     "client_cpu_ratio",
@@ -137,8 +140,14 @@ pub(super) fn values(target_id: i64, sample: &Sample) -> Vec<Value> {
         real(m.observed_parallelism),
         integer(m.observed_parallelism_peak.map(u64::from)),
     ];
-    let latencies =
-        [m.time_to_first_token, m.inter_token_latency, m.time_per_output_token, m.request_duration, m.worker_wait];
+    let latencies = [
+        m.time_to_first_token,
+        m.inter_token_latency,
+        m.time_per_output_token,
+        m.request_duration,
+        m.worker_wait,
+        m.queue_wait,
+    ];
     for quantiles in latencies {
         values.extend([quantiles.map(|q| q.p50), quantiles.map(|q| q.p95), quantiles.map(|q| q.p99)].map(real));
     }
@@ -260,6 +269,7 @@ pub(super) fn sample(target: &TargetId, row: &Row<'_>) -> Result<Sample, StoreEr
             time_per_output_token: c.quantiles()?,
             request_duration: c.quantiles()?,
             worker_wait: c.quantiles()?,
+            queue_wait: c.quantiles()?,
             load_seconds: c.take()?,
             timer_lag_p99_seconds: c.take()?,
             client_cpu_ratio: c.take()?,

@@ -10,8 +10,11 @@ use super::aggregates;
 use super::error::StoreError;
 
 /// The schema, by number: the file's `user_version` is how many of these it has seen.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_history.sql"), include_str!("migrations/0002_retention.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_history.sql"),
+    include_str!("migrations/0002_retention.sql"),
+    include_str!("migrations/0003_queue_wait.sql"),
+];
 /// The first schema with aggregates.
 const WITH_AGGREGATES: usize = 2;
 /// What the write-ahead log is cut back to, bytes; four times what SQLite lets it grow to

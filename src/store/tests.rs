@@ -65,6 +65,7 @@ fn sample(target: &TargetId, epoch: EpochId, cycle: u64, cell: Cell, completed_a
         time_per_output_token: None,
         request_duration: quantiles(total_seconds),
         worker_wait: None,
+        queue_wait: quantiles(0.5 * total_seconds),
         load_seconds: None,
         timer_lag_p99_seconds: None,
         client_cpu_ratio: 0.01,
@@ -383,21 +384,37 @@ async fn what_was_spent_outlives_a_restart_and_goes_after_two_days() {
     assert_eq!(seen("free", day(0)), [spent(day(1), 1, 10), spent(day(3), 2, 20)]);
 }
 
-/// A file as the first release left it.
-fn version_1() -> TempDir {
+/// The rows that each older schema added to those before it.
+const OLD_ROWS: [&str; 2] = [include_str!("fixtures/version_1.sql"), include_str!("fixtures/version_2.sql")];
+
+/// A file as the releases of that schema left it.
+fn old_history(version: usize) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let connection = Connection::open(folder.path().join(FILE_NAME)).expect("a file");
+    if version > 1 {
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").expect("no page yet");
+    }
     connection.execute_batch("PRAGMA journal_mode = WAL").expect("a log");
-    connection.execute_batch(MIGRATIONS[0]).expect("the first schema");
-    connection.execute_batch(include_str!("fixtures/version_1.sql")).expect("its rows");
-    connection.pragma_update(None, "user_version", 1).expect("a version");
+    for sql in MIGRATIONS.iter().take(version).chain(OLD_ROWS.iter().take(version)) {
+        connection.execute_batch(sql).expect("its schema and rows");
+    }
+    connection.pragma_update(None, "user_version", version.cast_signed()).expect("a version");
     folder
 }
 
-/// Opens a file of the first release in some way and looks at what became of it.
-fn check_upgrade(open: impl FnOnce(&Path)) {
-    let folder = version_1();
-    open(folder.path());
+/// Opens a file of each older schema in some way and looks at what became of it.
+fn check_upgrades(open: impl Fn(&Path)) {
+    assert_eq!(OLD_ROWS.len() + 1, MIGRATIONS.len(), "each older schema has its stored rows");
+    for version in 1..MIGRATIONS.len() {
+        let folder = old_history(version);
+        open(folder.path());
+        check_upgraded(&folder);
+        let reader = Reader::open(folder.path()).expect("a history");
+        assert_eq!(reader.spending("workstation", day(0)).expect("a ledger").len(), version - 1);
+    }
+}
+
+fn check_upgraded(folder: &TempDir) {
     for (epoch, cells) in [(EpochId(1), 2), (EpochId(2), 1)] {
         let aggregates = aggregates(folder.path(), epoch);
         assert_eq!(aggregates.len(), cells);
@@ -406,6 +423,8 @@ fn check_upgrade(open: impl FnOnce(&Path)) {
     let mut connection = open_to_write(&folder.path().join(FILE_NAME)).expect("a history");
     assert_eq!(number(&connection, "user_version").expect("a version"), MIGRATIONS.len() as u64);
     assert_eq!(number(&connection, "auto_vacuum").expect("a mode"), 2);
+    // What an old release did not measure is unknown, and can be written from now on.
+    assert!(samples(folder.path(), EpochId(1)).iter().all(|sample| sample.measurement.queue_wait.is_none()));
     let lost: i64 = connection.query_row("SELECT 1 - COUNT(*) FROM latency", [], |row| row.get(0)).expect("a count");
     assert_eq!(lost, 0);
     // The aggregates of old samples know which ones have to stay.
@@ -415,8 +434,8 @@ fn check_upgrade(open: impl FnOnce(&Path)) {
 }
 
 #[test]
-fn a_history_of_the_first_schema_is_brought_up_to_date_by_a_writer() {
-    check_upgrade(|folder| {
+fn a_history_of_an_older_schema_is_brought_up_to_date_by_a_writer() {
+    check_upgrades(|folder| {
         let (writer, thread) = Writer::open(folder).expect("a history");
         drop(writer);
         thread.join().expect("ends with its handle");
@@ -424,15 +443,15 @@ fn a_history_of_the_first_schema_is_brought_up_to_date_by_a_writer() {
 }
 
 #[test]
-fn a_history_of_the_first_schema_is_brought_up_to_date_by_a_reader() {
-    check_upgrade(|folder| {
+fn a_history_of_an_older_schema_is_brought_up_to_date_by_a_reader() {
+    check_upgrades(|folder| {
         Reader::open(folder).expect("a history");
     });
 }
 
 #[test]
 fn a_reader_leaves_an_old_history_alone_that_is_being_written() {
-    let folder = version_1();
+    let folder = old_history(1);
     let _lock = super::schema::Lock::take(folder.path()).expect("the lock");
     assert!(matches!(Reader::open(folder.path()), Err(StoreError::Locked { .. })));
 }

@@ -121,6 +121,7 @@ fn sample(target: &TargetId, cell: Cell, cycle: u64) -> Sample {
         time_per_output_token: None,
         request_duration: None,
         worker_wait: None,
+        queue_wait: None,
         load_seconds: None,
         timer_lag_p99_seconds: None,
         client_cpu_ratio: 0.0,

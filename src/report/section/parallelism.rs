@@ -2,7 +2,7 @@
 
 use super::super::figures::Figures;
 use super::super::markdown::{Align, Table};
-use super::super::number::{NOTHING, significant, whole};
+use super::super::number::{NOTHING, seconds, significant, whole};
 use super::super::words::Words;
 use super::Page;
 use crate::domain::Cell;
@@ -17,8 +17,8 @@ pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     let slots = figures.slots();
     page.paragraph(slots.map_or_else(|| words.slots_unknown.to_owned(), words.slots_known));
     page.paragraph(words.parallelism_note);
-    let [workers, possible, mean, peak, note] = words.parallelism_columns;
-    let mut table = Table::of_numbers([workers, possible, mean, peak]).and(note, Align::Left);
+    let [workers, possible, mean, peak, queue_wait, note] = words.parallelism_columns;
+    let mut table = Table::of_numbers([workers, possible, mean, peak, queue_wait]).and(note, Align::Left);
     for &workers in figures.input.grid.workers() {
         let row = Row::of(figures, workers);
         table.row([
@@ -26,6 +26,7 @@ pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
             row.possible.to_string(),
             row.mean.map_or_else(|| NOTHING.to_owned(), |mean| significant(mean, MEAN_DIGITS)),
             row.peak.map_or_else(|| NOTHING.to_owned(), whole),
+            seconds(row.queue_wait_seconds),
             row.note(workers, slots, words),
         ]);
     }
@@ -37,6 +38,7 @@ struct Row {
     possible: u32,
     mean: Option<f64>,
     peak: Option<f64>,
+    queue_wait_seconds: Option<f64>,
 }
 
 impl Row {
@@ -47,6 +49,7 @@ impl Row {
             possible: batches().max().unwrap_or(0).min(workers),
             mean: measured().filter_map(|cell| cell.observed_parallelism).max_by(f64::total_cmp),
             peak: measured().filter_map(|cell| cell.observed_parallelism_peak).max_by(f64::total_cmp),
+            queue_wait_seconds: measured().filter_map(|cell| cell.queue_wait_seconds).max_by(f64::total_cmp),
         }
     }
 
