@@ -143,6 +143,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::decode;
 
     fn text(word: u64) -> StreamEvent {
         StreamEvent { text: Some(word), ..StreamEvent::default() }
@@ -184,6 +185,37 @@ mod tests {
     fn a_usage_that_comes_once_tells_nothing_of_single_chunks() {
         let events = vec![text(1), with_usage(StreamEvent { finished: true, ..text(2) }, 9)];
         assert_eq!(answer(events).0, [None, None]);
+    }
+
+    /// The answer of those lines of Ollama's, read a millisecond apart.
+    fn check_thinking(lines: &[&str]) {
+        let mut answer = Answer::new(100);
+        for (at, line) in (1..).zip(lines) {
+            answer.take(decode::ollama(line.as_bytes()).expect("valid"), Duration::from_millis(at));
+        }
+        answer.note_end();
+        let (chunks, tokens, _, failure) = answer.into_parts();
+        let at: Vec<_> = chunks.iter().map(|chunk| chunk.at.as_millis()).collect();
+        assert_eq!((at, failure), (vec![2, 3, 4], None), "{lines:?}");
+        assert_eq!((tokens.output, tokens.source), (7, TokenSource::Usage), "{lines:?}");
+    }
+
+    #[test]
+    fn thoughts_end_the_wait_for_the_first_token_and_are_in_ollamas_count() {
+        check_thinking(&[
+            r#"{"response":"","thinking":"","done":false}"#,
+            r#"{"response":"","thinking":"Let me","done":false}"#,
+            r#"{"response":"","thinking":" see.","done":false}"#,
+            r#"{"response":"Four.","done":false}"#,
+            r#"{"response":"","done":true,"done_reason":"stop","prompt_eval_count":9,"eval_count":7}"#,
+        ]);
+        check_thinking(&[
+            r#"{"message":{"role":"assistant","content":""},"done":false}"#,
+            r#"{"message":{"role":"assistant","content":"","thinking":"Let me"},"done":false}"#,
+            r#"{"message":{"role":"assistant","content":"","thinking":" see."},"done":false}"#,
+            r#"{"message":{"role":"assistant","content":"Four."},"done":false}"#,
+            r#"{"message":{"role":"assistant","content":""},"done":true,"prompt_eval_count":9,"eval_count":7}"#,
+        ]);
     }
 
     #[test]

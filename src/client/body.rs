@@ -121,7 +121,8 @@ pub fn openai(
 /// The path and body of a request in Ollama's native API.
 ///
 /// Load-time options (`num_ctx` and its kin) are never sent: a value that differs from the
-/// loaded one makes Ollama load the model anew.
+/// loaded one makes Ollama load the model anew. Nor is `think`: a model that cannot think
+/// refuses it. One that thinks by itself does so in the tokens that are counted.
 pub fn ollama(model: &str, request: &GenerateRequest, plan: &RequestPlan) -> (&'static str, Vec<u8>) {
     let options = json!({"num_predict": request.output_tokens, "seed": request.seed, "temperature": plan.temperature});
     let (path, body) = match plan.endpoint {

@@ -416,6 +416,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_model_thinks_is_text_at_either_door_of_ollama() {
+        for payload in [
+            r#"{"model":"m","response":"","thinking":"hm","done":false}"#,
+            r#"{"model":"m","message":{"role":"assistant","content":"","thinking":"hm"},"done":false}"#,
+        ] {
+            assert_eq!(ollama(payload.as_bytes()).expect("valid"), text("hm"), "{payload}");
+        }
+        // Nothing thought and nothing said: the first token is still to come.
+        for payload in [
+            r#"{"response":"","thinking":"","done":false}"#,
+            r#"{"message":{"role":"assistant","content":"","thinking":""},"done":false}"#,
+        ] {
+            assert_eq!(ollama(payload.as_bytes()).expect("valid"), StreamEvent::default(), "{payload}");
+        }
+    }
+
+    #[test]
     fn an_error_body_is_told_in_words() {
         assert_eq!(error_words(br#"{"error":{"message":"no such model"}}"#), "no such model");
         assert_eq!(error_words(br#"{"object":"error","message":"bad"}"#), "bad");
