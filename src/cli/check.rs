@@ -319,6 +319,7 @@ mod tests {
             quantization: None,
             slots: Some(2),
             context_per_slot: Some(70),
+            gpu_share: None,
         };
         let pace = Pace { first_token: Duration::from_secs(10), step: Duration::from_secs(1) };
         let answer = Answer { pace, output_tokens: 11, prompt_tokens: Some(100), dropped: None };

@@ -210,6 +210,7 @@ mod tests {
             quantization: None,
             slots: Some(4),
             context_per_slot: Some(4096),
+            gpu_share: None,
         };
         Found {
             url: url.to_owned(),

@@ -1,6 +1,6 @@
 //! The listener that turns each event into state, metrics and log lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ pub(super) async fn observe(
 ) {
     let mut requests = Requests::default();
     let mut bound = SeriesBound::new(plan);
+    let mut split = SplitModels::default();
     while let Some(event) = events.recv().await {
         let known = newcomers.joining(&event, &board.snapshot());
         for event in std::iter::once(&*event).chain(&known) {
@@ -33,6 +34,42 @@ pub(super) async fn observe(
         let number = requests.number(&event);
         log(&event, number, &board);
         bound.check(&event, &board.snapshot());
+        split.check(&event);
+    }
+}
+
+/// The targets whose model is known to lie partly outside the GPU: a server tells it again and
+/// again, the log says it once.
+#[derive(Debug, Default)]
+struct SplitModels {
+    targets: BTreeSet<Arc<str>>,
+}
+
+impl SplitModels {
+    fn check(&mut self, event: &Event) {
+        if let Some(gpu_share) = self.news(event) {
+            let target = &*event.target.name;
+            tracing::warn!(target, gpu_share, "the model is not wholly on the GPU: the CPU works on the rest");
+        }
+    }
+
+    /// The share on the GPU where the event is the first to tell that it is not all.
+    fn news(&mut self, event: &Event) -> Option<f64> {
+        match &event.happening {
+            Happening::Identified(identity) if identity.is_partly_on_cpu() => {
+                let is_new = self.targets.insert(event.target.name.clone());
+                identity.gpu_share.filter(|_| is_new).map(round)
+            }
+            // While no model is loaded nothing is told: that is no change.
+            Happening::Identified(identity) if identity.gpu_share.is_some() => self.forget(event),
+            Happening::Left => self.forget(event),
+            _ => None,
+        }
+    }
+
+    fn forget(&mut self, event: &Event) -> Option<f64> {
+        self.targets.remove(&event.target.name);
+        None
     }
 }
 
@@ -106,6 +143,7 @@ fn log(event: &Event, request: u32, board: &Board) {
             version = identity.version.as_deref().unwrap_or("unknown"),
             model = identity.model,
             slots = identity.slots,
+            gpu_share = identity.gpu_share.map(round),
             "server identified"
         ),
         Happening::Away { reason, is_first: true } => tracing::warn!(target, reason, "server away; asking again"),
@@ -233,7 +271,7 @@ fn round(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Epoch, EpochId, Facts, TargetId};
+    use crate::domain::{Epoch, EpochId, Facts, ServerIdentity, ServerKind, TargetId};
     use crate::soak::TargetSnapshot;
 
     #[test]
@@ -262,5 +300,38 @@ mod tests {
         check(&a, &large, None);
         check(&a, &small, None);
         check(&a, &large, Some(with_large));
+    }
+
+    fn identified(gpu_share: Option<f64>) -> Happening {
+        Happening::Identified(Arc::new(ServerIdentity {
+            kind: ServerKind::Ollama,
+            version: None,
+            model: "m".to_owned(),
+            model_digest: None,
+            model_file: None,
+            quantization: None,
+            slots: None,
+            context_per_slot: None,
+            gpu_share,
+        }))
+    }
+
+    #[test]
+    fn a_model_outside_the_gpu_is_told_once_until_it_was_whole_or_gone() {
+        let mut split = SplitModels::default();
+        for (happening, expected) in [
+            (identified(None), None),
+            (identified(Some(0.6254)), Some(0.625)),
+            (identified(Some(0.5)), None),
+            (identified(None), None),
+            (identified(Some(0.5)), None),
+            (identified(Some(1.0)), None),
+            (identified(Some(0.0)), Some(0.0)),
+            (Happening::Left, None),
+            (identified(Some(0.5)), Some(0.5)),
+        ] {
+            let event = Event { at: jiff::Timestamp::UNIX_EPOCH, target: TargetId::new("t", "m"), happening };
+            assert_eq!(split.news(&event), expected, "{event:?}");
+        }
     }
 }

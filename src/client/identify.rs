@@ -11,7 +11,7 @@ use crate::domain::plan::Api;
 use crate::domain::{FailureKind, RequestFailure, ServerIdentity, ServerKind};
 
 /// A server that told who it is, and the API in which it is spoken to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Identified {
     pub identity: ServerIdentity,
     /// Never `Auto`.
@@ -122,6 +122,7 @@ impl Models {
             quantization: None,
             slots: None,
             context_per_slot: None,
+            gpu_share: None,
         })
     }
 }
@@ -161,7 +162,15 @@ async fn ollama(client: &Client, model: Option<&str>) -> Result<Option<ServerIde
         // OLLAMA_NUM_PARALLEL is told nowhere.
         slots: None,
         context_per_slot: running.and_then(|entry| count(entry, "/context_length")),
+        gpu_share: running.and_then(gpu_share),
     }))
+}
+
+/// How much of a loaded model of `/api/ps` is in the GPU's memory: of `size` bytes `size_vram`.
+fn gpu_share(running: &Value) -> Option<f64> {
+    let bytes = |path| running.pointer(path).and_then(Value::as_u64);
+    let (whole, on_gpu) = (bytes("/size")?, bytes("/size_vram")?);
+    (whole > 0 && on_gpu <= whole).then(|| on_gpu as f64 / whole as f64)
 }
 
 /// `/props` (llama.cpp `tools/server/README.md`); `n_ctx` there is of one slot.
@@ -260,4 +269,29 @@ async fn lm_studio(
         context_per_slot: entry.and_then(|entry| count(entry, "/loaded_context_length")),
         ..identity
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(running: &str, expected: Option<f64>) {
+        let running: Value = serde_json::from_str(running).expect("JSON");
+        assert_eq!(gpu_share(&running), expected, "{running}");
+    }
+
+    #[test]
+    fn the_share_on_the_gpu_is_told_or_unknown() {
+        check(r#"{"size":4000,"size_vram":4000}"#, Some(1.0));
+        check(r#"{"size":4000,"size_vram":2500}"#, Some(0.625));
+        check(r#"{"size":4000,"size_vram":0}"#, Some(0.0));
+        for unsound in [
+            r#"{"size":0,"size_vram":0}"#,
+            r#"{"size":4000}"#,
+            r#"{"size":4000,"size_vram":4001}"#,
+            r#"{"size":"4000","size_vram":-1}"#,
+        ] {
+            check(unsound, None);
+        }
+    }
 }

@@ -66,7 +66,7 @@ impl fmt::Display for ServerKind {
 pub type Facts = BTreeMap<String, String>;
 
 /// What a server tells of itself; what it does not tell is `None`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServerIdentity {
     pub kind: ServerKind,
     pub version: Option<String>,
@@ -80,9 +80,17 @@ pub struct ServerIdentity {
     pub slots: Option<u32>,
     /// Context length of one slot, tokens.
     pub context_per_slot: Option<u32>,
+    /// The share of the loaded model that lies in the GPU's memory, 0 to 1. A condition, no
+    /// part of the identity: it depends on what else was there when the model was loaded.
+    pub gpu_share: Option<f64>,
 }
 
 impl ServerIdentity {
+    /// Whether the server tells that the CPU has to do a part of the model's work.
+    pub fn is_partly_on_cpu(&self) -> bool {
+        self.gpu_share.is_some_and(|share| share < 1.0)
+    }
+
     /// The identity as it is compared and stored. Unknown members are left out.
     pub fn facts(&self) -> Facts {
         let known = [

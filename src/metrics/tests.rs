@@ -110,6 +110,7 @@ fn identity(target: &TargetId) -> ServerIdentity {
         quantization: None,
         slots: Some(4),
         context_per_slot: None,
+        gpu_share: None,
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn named(grid: Grid, target: &str, model: &str) -> ReportInput {
         quantization: Some("Q8_0".to_owned()),
         slots: Some(SLOTS),
         context_per_slot: Some(4096),
+        gpu_share: None,
     };
     let load = Load {
         left_out: Default::default(),

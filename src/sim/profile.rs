@@ -144,6 +144,8 @@ pub struct SimOptions {
     /// Whether the profile is used as it is, or [`Profile::kindly`].
     pub unkind: bool,
     pub seed: u64,
+    /// The share of the model that Ollama tells to be on the GPU; no time follows from it.
+    pub gpu_share: f64,
     /// Requests that are answered with status 500.
     pub fault_http_500: f64,
     /// Answers that end cleanly in the middle, without their terminal marker.
@@ -163,6 +165,7 @@ impl Default for SimOptions {
             noise: 0.01,
             unkind: true,
             seed: 1,
+            gpu_share: 1.0,
             fault_http_500: 0.0,
             fault_truncate: 0.0,
             fault_reset: 0.0,

@@ -119,3 +119,34 @@ pub fn not_started(request: &GenerateRequest, at: Duration, failure: RequestFail
         failure: Some(failure),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::domain::ServerIdentity;
+    use crate::domain::plan::Connection;
+    use crate::sim::http::{SimApi, serve};
+    use crate::sim::{Profile, SimOptions, SimServer};
+
+    /// Asks a simulated Ollama, behind a real socket, who it is.
+    async fn identity(gpu_share: f64) -> ServerIdentity {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let options = SimOptions { gpu_share, ..SimOptions::exact(Profile::tiny(), 2) };
+        tokio::spawn(serve(listener, SimServer::start(options), SimApi::Ollama, pending()));
+        let client = Client::new(&Connection { url, ..Connection::default() }).expect("a client");
+        HttpBackend::new(client, None, Arc::default()).identify().await.expect("an answer").identity
+    }
+
+    #[tokio::test]
+    async fn where_the_model_lies_is_known_and_makes_no_other_server() {
+        let (whole, split) = (identity(1.0).await, identity(0.625).await);
+        assert_eq!((whole.gpu_share, whole.is_partly_on_cpu()), (Some(1.0), false));
+        assert_eq!((split.gpu_share, split.is_partly_on_cpu()), (Some(0.625), true));
+        assert_eq!(whole.facts(), split.facts());
+    }
+}

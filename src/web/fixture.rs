@@ -60,6 +60,7 @@ pub(super) fn soak(board: &Board, target: &TargetId, grid: Grid, done: usize) {
         quantization: Some("Q8_0".to_owned()),
         slots: Some(24),
         context_per_slot: Some(4096),
+        gpu_share: Some(0.6359),
     };
     let epoch = |id: i64, version: &str| Epoch {
         id: EpochId(id),

@@ -100,18 +100,28 @@ fn facts(target: &TargetSnapshot) -> String {
     });
     let slots = identity.and_then(|server| server.slots).map(|slots| slots.to_string());
     let quantization = identity.and_then(|server| server.quantization.clone());
+    let on_gpu = identity.and_then(|server| {
+        let shown = share(server.gpu_share?);
+        Some(if server.is_partly_on_cpu() { format!("{shown} – warning: the rest is on the CPU") } else { shown })
+    });
     let epoch = target.epoch.as_ref().map(|epoch| format!("{}, since {}", epoch.id, time(epoch.first_seen)));
     let facts = [
         ("Server", server),
         ("Address", Some(target.url.clone())),
         ("Slots", slots),
         ("Quantization", quantization),
+        ("On the GPU", on_gpu),
         ("Epoch", epoch),
     ];
     let pairs = facts.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let items: String =
         pairs.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(&value))).collect();
     format!("<dl class=\"facts\">\n{items}</dl>\n")
+}
+
+/// A share in whole percent, rounded down: less than the whole is never shown as the whole.
+fn share(share: f64) -> String {
+    format!("{:.0} %", (share * 100.0).floor())
 }
 
 /// A figure with its name above and its story below, both as HTML.

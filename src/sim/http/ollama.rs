@@ -86,9 +86,11 @@ async fn loaded(State(desk): State<Desk>) -> Response {
     let card = desk.server.card();
     // The real one sets it whenever the model falls idle, and not before.
     let fell_idle = desk.server.status().counters.fell_idle.unwrap_or_default();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the model's bytes")]
+    let bytes_on_gpu = (MODEL_BYTES as f64 * desk.server.options().gpu_share.clamp(0.0, 1.0)) as u64;
     let expires_at = EXPIRES_AT.checked_add(fell_idle).unwrap_or(EXPIRES_AT);
     super::json(&json!({ "models": [{
-        "name": card.name, "model": card.name, "size": MODEL_BYTES, "size_vram": MODEL_BYTES,
+        "name": card.name, "model": card.name, "size": MODEL_BYTES, "size_vram": bytes_on_gpu,
         "digest": card.digest, "context_length": card.context_per_slot, "expires_at": expires_at.to_string(),
         "details": details(&card),
     }]}))
