@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use crate::domain::Grid;
 use crate::domain::plan::{BudgetPlan, Prompts, RequestPlan, SchedulePlan};
-use crate::domain::{Cell, Grid};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -46,7 +46,7 @@ impl Bill {
     pub(super) fn of(grid: &Grid, plan: &RequestPlan, schedule: &SchedulePlan, prompt_tokens: Option<u64>) -> Self {
         let measured = grid.measured();
         let requests: u64 = measured.iter().map(|cell| u64::from(cell.batch)).sum();
-        let warmups: u64 = measured.iter().map(|&cell| u64::from(warmups(cell, schedule))).sum();
+        let warmups: u64 = measured.iter().map(|&cell| u64::from(cell.warmups(schedule.warmup_requests))).sum();
         let planned = match plan.prompts {
             Prompts::BuiltIn { tokens } => Some(u64::from(tokens)),
             Prompts::Lines { .. } => None,
@@ -89,11 +89,6 @@ fn ratio(limit: u64, taken: u64) -> f64 {
     limit as f64 / taken.max(1) as f64
 }
 
-/// The warm-ups before a sample of a cell.
-fn warmups(cell: Cell, schedule: &SchedulePlan) -> u32 {
-    cell.concurrency().saturating_mul(schedule.warmup_requests)
-}
-
 /// The rests of a cycle.
 pub(super) fn pauses(grid: &Grid, schedule: &SchedulePlan) -> Duration {
     let samples = u32::try_from(grid.measured().len()).unwrap_or(u32::MAX);
@@ -115,7 +110,9 @@ pub(super) fn cycle_time(
         .map(|cell| {
             let at_once = cell.concurrency().min(slots.unwrap_or(u32::MAX)).max(1);
             let batch = pace.answer(plan.output_tokens).saturating_mul(cell.batch.div_ceil(at_once));
-            let warmup = pace.answer(plan.warmup_tokens()).saturating_mul(warmups(cell, schedule).div_ceil(at_once));
+            let warmup = pace
+                .answer(plan.warmup_tokens())
+                .saturating_mul(cell.warmups(schedule.warmup_requests).div_ceil(at_once));
             batch.saturating_add(warmup)
         })
         .fold(Duration::ZERO, Duration::saturating_add);

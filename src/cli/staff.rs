@@ -8,17 +8,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::client::Client;
 use crate::config::{self, Config};
 use crate::domain::TargetId;
 use crate::domain::plan::{Secret, TargetPlan};
+use crate::soak::budget::DAY;
 use crate::soak::{HttpBackend, SoakTarget};
 use crate::store::Reader;
-
-/// Limits look back a day at most.
-const SPENDING_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// A target as it is soaked now.
 #[derive(Debug)]
@@ -102,7 +100,7 @@ fn target(history: &Reader, post: &Post, now: Timestamp) -> anyhow::Result<SoakT
     let known = history.newest_epoch(&plan.name, plan.model.as_deref())?;
     let model = plan.model.clone().or(known.map(|known| known.target.model.to_string()));
     let backend = HttpBackend::new(post.client.clone(), plan.model.clone(), Arc::new(plan.request.clone()));
-    let since = now.checked_sub(SPENDING_KEPT).unwrap_or(Timestamp::MIN);
+    let since = now.checked_sub(DAY).unwrap_or(Timestamp::MIN);
     let spent = history.spending(&plan.name, since)?;
     Ok(SoakTarget {
         id: TargetId::new(&plan.name, &model.unwrap_or_default()),

@@ -19,6 +19,11 @@ impl Cell {
     pub fn concurrency(self) -> u32 {
         self.workers.min(self.batch)
     }
+
+    /// The warm-ups before a sample of this cell: so many for each worker that has work.
+    pub fn warmups(self, of_each_worker: u32) -> u32 {
+        self.concurrency().saturating_mul(of_each_worker)
+    }
 }
 
 impl fmt::Display for Cell {

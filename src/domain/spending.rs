@@ -17,7 +17,7 @@ impl Cost {
     /// length of its longest prompt.
     pub fn of_sample(cell: Cell, request: &RequestPlan, warmup_requests: u32, prompt_tokens: u64) -> Self {
         let batch = u64::from(cell.batch);
-        let warmups = u64::from(cell.concurrency()) * u64::from(warmup_requests);
+        let warmups = u64::from(cell.warmups(warmup_requests));
         let answers = batch * u64::from(request.output_tokens) + warmups * u64::from(request.warmup_tokens());
         Self { requests: batch + warmups, tokens: (batch + warmups) * prompt_tokens + answers }
     }

@@ -13,12 +13,13 @@ use jiff::Timestamp;
 use super::clock::later;
 use crate::analysis::optimum::{Optimum, RateEstimate, RateEstimates, optimum};
 use crate::domain::{Cell, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, TargetId};
+use crate::store::SAMPLES_OF_CELL;
 
 /// Notes that a page shows; older ones are in the history.
 const NOTES: usize = 50;
 
-/// Valid samples of a cell that its estimate is of, the newest: more would say no more.
-const RATES_KEPT: usize = 1000;
+/// Valid samples of a cell that its estimate is of, the newest: as many as a restart finds.
+const RATES_KEPT: usize = SAMPLES_OF_CELL as usize;
 
 /// All targets at one time, by name.
 #[derive(Clone, Debug, Default)]

@@ -11,7 +11,8 @@ use crate::domain::plan::BudgetPlan;
 use crate::domain::{Cost, Spent};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
-const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// The longest span that a limit is for: what was spent before it counts no more.
+pub const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// The spending of the last day against its limits.
 #[derive(Clone, Debug, Default)]

@@ -184,8 +184,8 @@ impl<B: Backend> TargetRunner<B> {
 
     /// Waits until nothing holds the target any more. One that yields is held no longer: it
     /// waits with its lane.
-    pub(super) async fn sit_out(&mut self, hold: Hold) {
-        self.drop_running(hold.state.as_str()).await;
+    pub(super) async fn sit_out(&mut self, mut hold: Hold) {
+        self.end_running(Some(hold.state.as_str())).await;
         let (mut permission, mut hint) = (self.permission(), self.control.listen());
         let is_over = match hold.state {
             // It waits with its lane.
@@ -199,7 +199,6 @@ impl<B: Backend> TargetRunner<B> {
             return;
         }
         tracing::info!(target = %self.progress.id, state = %hold.state, "held");
-        let mut hold = hold;
         loop {
             self.enter_state_until(hold.state, hold.until).await;
             let wait = permission.wait_for(hold.until);
@@ -224,11 +223,6 @@ impl<B: Backend> TargetRunner<B> {
         if let Some(reason) = reason {
             self.publish(Happening::SampleDropped { cell, reason }).await;
         }
-    }
-
-    /// Tells that the running sample is given up, if one is.
-    pub(super) async fn drop_running(&mut self, reason: &'static str) {
-        self.end_running(Some(reason)).await;
     }
 
     /// The rest after a sample: the configured one, or what the duty limit asks for. With the

@@ -28,7 +28,7 @@ impl<B: Backend> TargetRunner<B> {
     /// Waits until the server is free, as far as the schedule cares. The lane is kept: who
     /// uses the server uses the hardware of all its targets.
     pub(super) async fn yield_to_others(&mut self) -> Result<(), Hold> {
-        while self.is_yielding() && self.others_use_it(Look::Around).await {
+        while self.must_yield().await {
             self.await_others().await?;
         }
         Ok(())

@@ -130,7 +130,7 @@ impl<B: Backend> TargetRunner<B> {
     /// Short requests at the cell's own concurrency: opens the connections, wakes the
     /// clocks, compiles the shapes.
     async fn warm_up(&mut self, cell: Cell, numbers: &[u64], meter: &Arc<Meter>) -> Vec<RequestRecord> {
-        let count = cell.concurrency().saturating_mul(self.schedule().warmup_requests);
+        let count = cell.warmups(self.schedule().warmup_requests);
         if count == 0 {
             return Vec::new();
         }

@@ -100,7 +100,7 @@ impl<B: Backend> TargetRunner<B> {
     /// sample is dropped whole. What it spent outlives it.
     pub(super) async fn run(mut self, retired: CancellationToken) -> (Ended, Ledger) {
         let ended = retired.run_until_cancelled(self.work()).await.unwrap_or(Ended::Retired);
-        self.drop_running("stopped").await;
+        self.end_running(Some("stopped")).await;
         (ended, self.progress.ledger)
     }
 

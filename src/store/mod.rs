@@ -17,7 +17,7 @@ mod tests;
 mod writer;
 
 pub use error::StoreError;
-pub use reader::{EpochSummary, Reader};
+pub use reader::{EpochSummary, Reader, SAMPLES_OF_CELL};
 pub use retention::Pruned;
 pub use writer::{CycleStart, Entered, Sighting, Writer, WriterStatus};
 

@@ -11,7 +11,7 @@ use super::{FILE_NAME, aggregates, ledger, rows};
 use crate::domain::{CellAggregate, Epoch, EpochId, Facts, Grid, Sample, Spent, TargetId};
 
 /// The samples of a cell that are read: more would say no more, and a long epoch has millions.
-const SAMPLES_OF_CELL: u32 = 1000;
+pub const SAMPLES_OF_CELL: u32 = 1000;
 
 /// A connection that only reads.
 #[derive(Debug)]
