@@ -204,6 +204,9 @@ pub struct SimArgs {
     /// Requests worked on at once
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub slots: u32,
+    /// Requests worked on at once at most, whatever --slots asks for
+    #[arg(long, value_name = "N", default_value_t = 65_536, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub most_slots: u32,
     /// Spread of step times, as a ratio
     #[arg(long, value_name = "RATIO", default_value = "0.01", value_parser = within(0.0..=1.0))]
     pub noise: f64,
@@ -384,6 +387,7 @@ mod tests {
             profile: SimProfile::Reference,
             speed: 1.0,
             slots: 50,
+            most_slots: 65_536,
             noise: 0.01,
             seed: 1,
             ideal: false,

@@ -148,6 +148,20 @@ fn log(event: &Event, request: u32, board: &Board) {
         ),
         Happening::Away { reason, is_first: true } => tracing::warn!(target, reason, "server away; asking again"),
         Happening::Away { reason, is_first: false } => tracing::debug!(target, reason, "server still away"),
+        Happening::SlotsSwitched { workers, reported, seconds } => {
+            let seconds = round(*seconds);
+            if reported.is_some_and(|reported| reported != *workers) {
+                tracing::warn!(
+                    target,
+                    asked = workers,
+                    reported,
+                    seconds,
+                    "the server did not take the slots asked for"
+                );
+            } else {
+                tracing::info!(target, asked = workers, reported, seconds, "slots switched");
+            }
+        }
         Happening::FieldsDropped { fields, reason } => {
             tracing::warn!(
                 target,

@@ -1,6 +1,5 @@
 //! What the engine says while it works. One event makes the row, the metric and the log line.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +23,8 @@ named! {
         WaitingForLane = "waiting_for_lane",
         /// The server is away; tried again with growing pauses.
         WaitingForServer = "waiting_for_server",
+        /// The server is given other slots, and is not ready yet.
+        SwitchingSlots = "switching_slots",
         /// Others use the server.
         Yielding = "yielding",
         OutsideWindow = "outside_window",
@@ -60,6 +61,12 @@ pub enum Happening {
     },
     /// The server answered a probe and told who it is.
     Identified(Arc<ServerIdentity>),
+    /// The server was given the slots of a row and is ready; `reported` is what it tells it has.
+    SlotsSwitched {
+        workers: u32,
+        reported: Option<u32>,
+        seconds: f64,
+    },
     /// The server did not answer a probe or a whole sample; `is_first` of an outage.
     Away {
         reason: String,
@@ -112,6 +119,7 @@ impl Happening {
         match self {
             Self::Away { is_first, .. } => *is_first,
             Self::FieldsDropped { .. }
+            | Self::SlotsSwitched { .. }
             | Self::EpochEntered { .. }
             | Self::SampleEnded { .. }
             | Self::CycleEnded { .. } => true,

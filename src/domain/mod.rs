@@ -14,6 +14,7 @@ pub mod occupancy;
 pub mod plan;
 pub mod request;
 pub mod sample;
+pub mod slots;
 pub mod spending;
 pub mod window;
 
@@ -25,5 +26,6 @@ pub use failure::{FailureKind, InvalidReason, RequestFailure};
 pub use occupancy::{Look, Occupancy, TokenCounter};
 pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
 pub use sample::{Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
+pub use slots::SlotsMode;
 pub use spending::{Cost, Spent};
 pub use window::{Window, Windows};

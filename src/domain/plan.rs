@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::cell::Grid;
 use super::request::Endpoint;
 use super::sample::LatencyMeasure;
+use super::slots::SlotsPlan;
 use super::window::Windows;
 
 /// A value that is never shown: its `Debug` hides it, it has no `Display`.
@@ -159,6 +160,7 @@ pub struct TargetPlan {
     /// Targets of one lane never run at the same time.
     pub lane: String,
     pub grid: GridPlan,
+    pub slots: SlotsPlan,
     pub request: RequestPlan,
     pub budget: BudgetPlan,
     pub validity: ValidityPlan,

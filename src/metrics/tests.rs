@@ -133,6 +133,7 @@ fn sample(target: &TargetId, cell: Cell) -> Sample {
         short_outputs: 0,
         observed_parallelism: Some(1.0),
         observed_parallelism_peak: Some(1),
+        reported_slots: None,
         time_to_first_token: quantiles,
         inter_token_latency: quantiles,
         time_per_output_token: quantiles,

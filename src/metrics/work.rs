@@ -206,6 +206,7 @@ impl Target {
             | Happening::Identified(_)
             | Happening::StateChanged { .. }
             | Happening::Away { .. }
+            | Happening::SlotsSwitched { .. }
             | Happening::FieldsDropped { .. }
             | Happening::CycleStarted { .. } => {}
         }

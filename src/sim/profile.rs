@@ -137,6 +137,8 @@ pub struct SimOptions {
     pub profile: Profile,
     /// Requests worked on at once; at least 1.
     pub slots: u32,
+    /// The most slots that it runs, whatever it is asked for; at least 1.
+    pub most_slots: u32,
     /// Seconds of the model in one second of the clock.
     pub speed: f64,
     /// Coefficient of variation of the speed, which drifts as a server's does; 0 for none.
@@ -161,6 +163,7 @@ impl Default for SimOptions {
         Self {
             profile: Profile::reference(),
             slots: 50,
+            most_slots: u32::MAX,
             speed: 1.0,
             noise: 0.01,
             unkind: true,

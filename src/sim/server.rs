@@ -179,7 +179,7 @@ impl SimServer {
     /// moved into them.
     pub fn start(mut options: SimOptions) -> Self {
         options.speed = bounded(options.speed);
-        options.slots = options.slots.max(1);
+        options.slots = options.slots.min(options.most_slots).max(1);
         let (inbox, submissions) = mpsc::unbounded_channel();
         let engine = Engine::new(&options);
         let shared = Arc::new(Shared {
@@ -264,6 +264,12 @@ impl SimServer {
     /// Requests worked on at once.
     pub fn slots(&self) -> u32 {
         self.shared.slots.load(Ordering::Relaxed)
+    }
+
+    /// Asks for another number of slots, as a restart with it would: the server takes no more
+    /// than its most.
+    pub fn ask_for_slots(&self, slots: u32) {
+        self.set_slots(slots.min(self.shared.options.most_slots));
     }
 
     /// Another number of slots; at least 1. What has a slot by then keeps it to its end.

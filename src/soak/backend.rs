@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use super::switch::Switch;
 use crate::client::{Caller, Client, Dropped, Identified, Timeline, Timeouts};
 use crate::domain::plan::RequestPlan;
 use crate::domain::{
@@ -16,6 +17,16 @@ use crate::domain::{
 pub trait Backend: Send + Sync + 'static {
     /// Asks the server who it is.
     fn identify(&self) -> impl Future<Output = Result<Identified, RequestFailure>> + Send;
+
+    /// Has the server given so many slots. It need not answer yet when this returns. What
+    /// this program ran for other slots has ended by then.
+    fn switch_slots(&self, workers: u32) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Why the server has ended, if this program runs it and it has.
+    fn server_end(&self) -> impl Future<Output = Option<String>> + Send;
+
+    /// Ends the server, if this program runs it.
+    fn release(&self) -> impl Future<Output = ()> + Send;
 
     /// Looks at what the server works on; `None` where it does not tell.
     fn occupancy(&self, look: Look) -> impl Future<Output = Result<Option<Occupancy>, RequestFailure>> + Send;
@@ -45,6 +56,7 @@ pub struct HttpBackend {
     client: Client,
     model: Option<String>,
     plan: Arc<RequestPlan>,
+    switch: Option<Switch>,
     /// Known once the server told who it is.
     caller: ArcSwapOption<Caller>,
 }
@@ -52,7 +64,12 @@ pub struct HttpBackend {
 impl HttpBackend {
     /// Without a `model`, the server's first is measured.
     pub fn new(client: Client, model: Option<String>, plan: Arc<RequestPlan>) -> Self {
-        Self { client, model, plan, caller: ArcSwapOption::empty() }
+        Self { client, model, plan, switch: None, caller: ArcSwapOption::empty() }
+    }
+
+    /// The same with a way to give the server its slots.
+    pub fn switched_by(self, switch: Option<Switch>) -> Self {
+        Self { switch, ..self }
     }
 }
 
@@ -64,6 +81,23 @@ impl Backend for HttpBackend {
             self.caller.store(Some(Arc::new(Caller::new(self.client.clone(), &identified, self.plan.clone()))));
         }
         Ok(identified)
+    }
+
+    async fn switch_slots(&self, workers: u32) -> Result<(), String> {
+        match &self.switch {
+            Some(switch) => switch.give(workers).await.map_err(|failure| failure.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    async fn server_end(&self) -> Option<String> {
+        self.switch.as_ref()?.server_end().await
+    }
+
+    async fn release(&self) {
+        if let Some(switch) = &self.switch {
+            switch.release().await;
+        }
     }
 
     async fn occupancy(&self, look: Look) -> Result<Option<Occupancy>, RequestFailure> {

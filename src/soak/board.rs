@@ -195,6 +195,11 @@ impl TargetSnapshot {
                     self.note(event.at, format!("the server is away: {reason}"));
                 }
             }
+            Happening::SlotsSwitched { workers, reported, .. } => {
+                if let Some(reported) = reported.filter(|reported| reported != workers) {
+                    self.note(event.at, format!("the server was asked for {workers} slots and tells of {reported}"));
+                }
+            }
             Happening::FieldsDropped { fields, reason } => {
                 self.note(event.at, format!("left out of requests from now on: {} ({reason})", fields.join(", ")));
             }

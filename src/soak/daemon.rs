@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +15,7 @@ use super::budget::Ledger;
 use super::bus::Bus;
 use super::control::Control;
 use super::lag::LagMeter;
+use super::lane::Lane;
 use super::progress::Progress;
 use super::target::{Ended, TargetRunner};
 use crate::domain::plan::{SchedulePlan, TargetPlan};
@@ -107,7 +108,7 @@ struct Hall {
     stop: CancellationToken,
     /// Set by the first roster.
     schedule: Option<watch::Sender<Arc<SchedulePlan>>>,
-    lanes: HashMap<String, Arc<Mutex<()>>>,
+    lanes: HashMap<String, Arc<Lane>>,
     seats: BTreeMap<Arc<str>, Seat>,
     tasks: JoinSet<Leave>,
     /// What targets spent that are about to begin anew.
@@ -166,9 +167,12 @@ impl Hall {
         // The history may not have heard yet what it spent a moment ago.
         let known = self.ledgers.remove(&id.name);
         let ledger = known.map_or_else(|| Ledger::new(plan.budget, spent), |ledger| ledger.under(plan.budget));
+        let lane = self.lanes.entry(plan.lane.clone()).or_default().clone();
+        lane.join();
         let runner = TargetRunner {
             backend,
-            lane: self.lanes.entry(plan.lane.clone()).or_default().clone(),
+            lane: lane.clone(),
+            held: None,
             plan: plan.clone(),
             schedule,
             control: self.soak.control.clone(),
@@ -182,6 +186,7 @@ impl Hall {
         self.seats.insert(id.name.clone(), Seat { id: id.clone(), plan, retired: retired.clone() });
         self.tasks.spawn(async move {
             let (ended, ledger) = runner.run(retired).await;
+            lane.leave();
             (id, ended, ledger)
         });
     }

@@ -60,6 +60,17 @@ impl Backend for MemoryBackend {
         Ok(Identified { identity, api: Api::OpenAi })
     }
 
+    async fn switch_slots(&self, workers: u32) -> Result<(), String> {
+        self.server.ask_for_slots(workers);
+        Ok(())
+    }
+
+    async fn server_end(&self) -> Option<String> {
+        None
+    }
+
+    async fn release(&self) {}
+
     async fn occupancy(&self, _: Look) -> Result<Option<Occupancy>, RequestFailure> {
         if self.server.is_away() {
             return Err(Self::refusal(&Refusal::Away));

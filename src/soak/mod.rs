@@ -14,6 +14,7 @@ pub mod control;
 pub mod daemon;
 mod hold;
 pub mod lag;
+mod lane;
 pub mod memory;
 pub mod meter;
 mod neighbour;
@@ -22,6 +23,8 @@ mod progress;
 pub mod prompts;
 mod recheck;
 mod sample;
+mod slots;
+pub mod switch;
 mod target;
 #[cfg(test)]
 mod tests;

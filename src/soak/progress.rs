@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::budget::Ledger;
 use super::meter::Meter;
+use super::slots::Row;
 use super::usual::UsualOfEpoch;
 use crate::client::{Dropped, Identified};
 use crate::domain::plan::Api;
@@ -31,6 +32,8 @@ pub(super) struct Progress {
     pub(super) epoch: Option<Arc<Epoch>>,
     pub(super) grid: Option<Arc<Grid>>,
     pub(super) slots: Option<u32>,
+    /// The row that the server was given slots for, where the slots are its own.
+    pub(super) row: Option<Row>,
     /// The running or last cycle.
     pub(super) cycle: u64,
     pub(super) pending: VecDeque<Cell>,
@@ -75,6 +78,7 @@ impl Progress {
             epoch: None,
             grid: None,
             slots: None,
+            row: None,
             cycle: 0,
             pending: VecDeque::new(),
             cycle_began: None,

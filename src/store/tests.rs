@@ -59,6 +59,7 @@ fn sample(target: &TargetId, epoch: EpochId, cycle: u64, cell: Cell, completed_a
         short_outputs: 0,
         observed_parallelism: None,
         observed_parallelism_peak: None,
+        reported_slots: Some(4),
         time_to_first_token: quantiles(2.0 / rate),
         // A server that tells too little in every other cycle.
         inter_token_latency: quantiles(1.0 / rate).filter(|_| cycle.is_multiple_of(2)),

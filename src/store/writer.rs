@@ -305,6 +305,11 @@ impl Scribe {
                 self.write_event(target_id, event.at, "epoch", &before.changes_to(epoch).join("; "))
             }
             Happening::Away { reason, .. } => self.write_event(target_id, event.at, "away", reason),
+            Happening::SlotsSwitched { workers, reported, seconds } => {
+                let reported = reported.map_or_else(|| "nothing".to_owned(), |slots| slots.to_string());
+                let detail = format!("asked {workers}, reported {reported}, ready after {seconds:.1} s");
+                self.write_event(target_id, event.at, "slots_switched", &detail)
+            }
             Happening::FieldsDropped { fields, reason } => {
                 self.write_event(target_id, event.at, "fields_dropped", &format!("{}: {reason}", fields.join(", ")))
             }

@@ -117,6 +117,7 @@ fn sample(target: &TargetId, cell: Cell, cycle: u64) -> Sample {
         short_outputs: 0,
         observed_parallelism: None,
         observed_parallelism_peak: None,
+        reported_slots: None,
         time_to_first_token: None,
         inter_token_latency: None,
         time_per_output_token: None,

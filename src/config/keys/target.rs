@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::domain::Grid;
 use crate::domain::plan::{Connection, GridPlan, Prompts, RequestPlan, Secret, TargetPlan};
+use crate::domain::slots::SlotsPlan;
 
 use super::super::files::Surroundings;
 use super::super::kind::{duration, flag, number, one_of, text, whole};
@@ -50,6 +51,7 @@ fn target(s: &mut Section<'_>, around: Surroundings<'_>, warmup_requests: u32) -
         connection: Connection { url, connect_timeout, ..connection },
         lane: lane.unwrap_or(host),
         grid,
+        slots: SlotsPlan::default(),
         request,
         budget,
         validity,

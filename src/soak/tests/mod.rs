@@ -3,6 +3,7 @@
 mod batch;
 mod good_neighbour;
 mod roster;
+mod slots;
 mod stage;
 mod validity;
 mod work;
