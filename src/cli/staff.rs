@@ -102,10 +102,7 @@ fn target(history: &Reader, post: &Post, now: Timestamp) -> anyhow::Result<SoakT
     let backend = HttpBackend::new(post.client.clone(), plan.model.clone(), Arc::new(plan.request.clone()));
     let since = now.checked_sub(DAY).unwrap_or(Timestamp::MIN);
     let spent = history.spending(&plan.name, since)?;
-    Ok(SoakTarget {
-        id: TargetId::new(&plan.name, &model.unwrap_or_default()),
-        backend: Arc::new(backend),
-        plan: plan.clone(),
-        spent,
-    })
+    let id = TargetId::new(&plan.name, &model.unwrap_or_default());
+    let canary_at = history.newest_canary(&id)?.map(|(at, _)| at);
+    Ok(SoakTarget { id, backend: Arc::new(backend), plan: plan.clone(), spent, canary_at })
 }

@@ -28,6 +28,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Ends the server, if this program runs it.
     fn release(&self) -> impl Future<Output = ()> + Send;
 
+    /// Has the server take its model out of memory; `false` where it cannot be told to.
+    fn unload(&self) -> impl Future<Output = Result<bool, RequestFailure>> + Send;
+
     /// Looks at what the server works on; `None` where it does not tell.
     fn occupancy(&self, look: Look) -> impl Future<Output = Result<Option<Occupancy>, RequestFailure>> + Send;
 
@@ -97,6 +100,13 @@ impl Backend for HttpBackend {
     async fn release(&self) {
         if let Some(switch) = &self.switch {
             switch.release().await;
+        }
+    }
+
+    async fn unload(&self) -> Result<bool, RequestFailure> {
+        match self.caller.load_full() {
+            Some(caller) => self.client.unload(caller.kind(), caller.model()).await,
+            None => Ok(false),
         }
     }
 

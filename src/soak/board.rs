@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::clock::later;
 use crate::analysis::optimum::{Optimum, RateEstimate, RateEstimates, optimum};
-use crate::domain::{Cell, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, TargetId};
+use crate::domain::{Canary, Cell, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, TargetId};
 use crate::store::SAMPLES_OF_CELL;
 
 /// Notes that a page shows; older ones are in the history.
@@ -74,6 +74,8 @@ pub struct TargetSnapshot {
     /// The cells of the running epoch that were attempted, by canonical cell.
     pub cells: BTreeMap<Cell, CellSnapshot>,
     pub optimum: Option<Optimum>,
+    /// The last canary, and when it came back.
+    pub canary: Option<(Timestamp, Canary)>,
     /// The newest last.
     pub notes: VecDeque<Note>,
 }
@@ -101,6 +103,7 @@ impl TargetSnapshot {
             sample_completed_at: None,
             cells: BTreeMap::new(),
             optimum: None,
+            canary: None,
             notes: VecDeque::new(),
         }
     }
@@ -200,6 +203,7 @@ impl TargetSnapshot {
                     self.note(event.at, format!("the server was asked for {workers} slots and tells of {reported}"));
                 }
             }
+            Happening::CanaryEnded(canary) => self.canary = Some((event.at, *canary)),
             Happening::FieldsDropped { fields, reason } => {
                 self.note(event.at, format!("left out of requests from now on: {} ({reason})", fields.join(", ")));
             }

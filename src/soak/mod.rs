@@ -9,6 +9,7 @@ pub mod batch;
 pub mod board;
 pub mod budget;
 pub mod bus;
+mod canary;
 pub mod clock;
 pub mod control;
 pub mod daemon;

@@ -151,6 +151,7 @@ fn now_tile(target: &TargetSnapshot, now: Timestamp) -> String {
         SchedulerState::WaitingForLane => "waiting for its lane",
         SchedulerState::WaitingForServer => "waiting for the server",
         SchedulerState::SwitchingSlots => "giving the server its slots",
+        SchedulerState::Canary => "loading the model anew",
         SchedulerState::Yielding => "yielding to others who use the server",
         SchedulerState::OutsideWindow => "outside its hours",
         SchedulerState::OverBudget => "waiting for its budget",
