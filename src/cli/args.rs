@@ -48,6 +48,9 @@ pub enum Command {
         /// Shell to complete for
         shell: Shell,
     },
+    /// Run a program, and end it when stdin closes
+    #[command(hide = true)]
+    Supervise(SuperviseArgs),
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -222,6 +225,16 @@ pub struct SimArgs {
     /// Ratio of answers to cut off in the middle
     #[arg(long = "fault.truncate", value_name = "RATIO", default_value = "0", value_parser = within(0.0..=1.0))]
     pub fault_truncate: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct SuperviseArgs {
+    /// Let run what the program leaves behind when it ends well
+    #[arg(long)]
+    pub leave_descendants: bool,
+    /// Program and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub command: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,0 +1,199 @@
+//! What a child writes: into the log, bounded, and its last lines for error messages.
+//!
+//! Threads of their own read it, which do nothing else, so that neither a flood nor a slow log holds
+//! up what is measured, and the child never waits for a reader. A thread ends when the
+//! last process that can write has closed the pipe: a daemon that a hook left behind may
+//! write on as long as llmsoak runs.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use memchr::memchr2;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+/// Lines that are kept for error messages.
+const LAST_LINES: usize = 5;
+/// Of a line, after which it is cut.
+const MOST_BYTES: usize = 500;
+/// Lines of one stream that may come at once: a server says much when it starts.
+const BURST: u32 = 100;
+/// After so long each stream may say one more line.
+const REFILL: Duration = Duration::from_secs(5);
+/// How long last lines are waited for after the end of the process.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Both streams of a child.
+#[derive(Debug)]
+pub(super) struct Output {
+    tail: Tail,
+    /// Closed when both streams are at their end.
+    open: mpsc::Receiver<()>,
+}
+
+impl Output {
+    /// Pipes for stdout and stderr, which are read from now on, told as `target`'s.
+    pub(super) fn follow(target: &str) -> io::Result<(Self, Stdio, Stdio)> {
+        let (still_open, open) = mpsc::channel(1);
+        let tail = Tail::default();
+        let start = |stream: &'static str| -> io::Result<Stdio> {
+            let (reader, writer) = io::pipe()?;
+            let (target, tail, still_open) = (target.to_owned(), tail.clone(), still_open.clone());
+            let read = move || {
+                relay(reader, &Source { target, stream }, &tail);
+                drop(still_open);
+            };
+            thread::Builder::new().name(stream.to_owned()).spawn(read)?;
+            Ok(writer.into())
+        };
+        let (stdout, stderr) = (start("stdout")?, start("stderr")?);
+        Ok((Self { tail: tail.clone(), open }, stdout, stderr))
+    }
+
+    /// The last lines so far, oldest first.
+    pub(super) fn last_lines(&self) -> Vec<String> {
+        self.tail.lines().iter().cloned().collect()
+    }
+
+    /// The last lines of a child that has ended. Cancel-safe.
+    pub(super) async fn last_words(&mut self) -> Vec<String> {
+        // Nothing is ever sent: it ends when both threads have.
+        let _ = timeout(LAST_WORDS, self.open.recv()).await;
+        self.last_lines()
+    }
+}
+
+/// The last lines of a child, from both streams. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+struct Tail(Arc<Mutex<VecDeque<String>>>);
+
+impl Tail {
+    fn lines(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: String) {
+        let mut lines = self.lines();
+        if lines.len() == LAST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+}
+
+/// Whose words they are.
+#[derive(Debug)]
+struct Source {
+    target: String,
+    stream: &'static str,
+}
+
+/// Reads to the end of the stream.
+fn relay(mut stream: impl Read, source: &Source, tail: &Tail) {
+    let mut cutter = Cutter::default();
+    let mut allowance = Allowance::new(Instant::now());
+    let mut chunk = [0; 8192];
+    loop {
+        let read = match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => chunk.get(..length).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        cutter.cut(read, |line| say(source, line, &mut allowance, tail));
+    }
+    cutter.finish(|line| say(source, line, &mut allowance, tail));
+    tell_left_out(source, allowance.take_left_out());
+}
+
+fn say(source: &Source, line: String, allowance: &mut Allowance, tail: &Tail) {
+    if allowance.admits(Instant::now()) {
+        tell_left_out(source, allowance.take_left_out());
+        tracing::info!(target = source.target, stream = source.stream, line, "output");
+    }
+    tail.push(line);
+}
+
+fn tell_left_out(source: &Source, lines: u64) {
+    if lines > 0 {
+        tracing::info!(target = source.target, stream = source.stream, lines, "lines of output left out");
+    }
+}
+
+/// Cuts bytes into lines of bounded length.
+#[derive(Debug, Default)]
+struct Cutter {
+    line: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl Cutter {
+    /// Tells each line that ends in those bytes. A carriage return ends one too: progress bars
+    /// are written so.
+    fn cut(&mut self, mut bytes: &[u8], mut tell: impl FnMut(String)) {
+        while let Some((line, rest)) = memchr2(b'\n', b'\r', bytes).and_then(|end| bytes.split_at_checked(end)) {
+            self.append(line);
+            self.finish(&mut tell);
+            bytes = rest.get(1..).unwrap_or_default();
+        }
+        self.append(bytes);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let room = MOST_BYTES - self.line.len();
+        self.is_too_long |= bytes.len() > room;
+        self.line.extend(bytes.iter().take(room));
+    }
+
+    /// Tells what has come of a line, unless there is nothing to see in it.
+    fn finish(&mut self, mut tell: impl FnMut(String)) {
+        let text = String::from_utf8_lossy(&self.line);
+        let text = anstream::adapter::strip_str(&text).to_string();
+        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = text.trim_end();
+        if !text.is_empty() {
+            tell(if self.is_too_long { format!("{text}…") } else { text.to_owned() });
+        }
+        self.line.clear();
+        self.is_too_long = false;
+    }
+}
+
+/// How many lines may still be told: a burst, and one more with each refill.
+#[derive(Debug)]
+struct Allowance {
+    lines: u32,
+    refilled: Instant,
+    left_out: u64,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self { lines: BURST, refilled: now, left_out: 0 }
+    }
+
+    fn admits(&mut self, now: Instant) -> bool {
+        while self.lines < BURST && now.duration_since(self.refilled) >= REFILL {
+            self.lines += 1;
+            self.refilled += REFILL;
+        }
+        if self.lines == BURST {
+            self.refilled = now;
+        }
+        let rest = self.lines.checked_sub(1);
+        match rest {
+            Some(rest) => self.lines = rest,
+            None => self.left_out += 1,
+        }
+        rest.is_some()
+    }
+
+    /// Lines that were not admitted since the last time.
+    fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
+    }
+}
