@@ -25,7 +25,7 @@ pub mod prompts;
 mod recheck;
 mod sample;
 mod slots;
-pub mod switch;
+mod switch;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -39,3 +39,4 @@ pub use control::Control;
 pub use daemon::{Limits, Roster, Soak, SoakTarget};
 pub use lag::LagMeter;
 pub use memory::MemoryBackend;
+pub use switch::Switch;
