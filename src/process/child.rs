@@ -29,8 +29,8 @@ pub(super) struct Supervised {
     supervisor: Child,
     /// Closing it ends the program; `None` when that is done.
     lifeline: Option<UnixStream>,
-    /// The program's process group.
-    group: Pid,
+    /// The program's process group; `None` when nobody can be left in it: its number may then be another's.
+    group: Option<Pid>,
     pub(super) program: String,
     pub(super) output: Output,
 }
@@ -52,7 +52,7 @@ impl Supervised {
         (&mut lifeline).take(MOST_TOLD_BYTES).read_line(&mut told).await.map_err(failed)?;
         match Told::read(&told) {
             Some(Told::Started(group)) => {
-                Ok(Self { supervisor, lifeline: Some(lifeline.into_inner()), group, program, output })
+                Ok(Self { supervisor, lifeline: Some(lifeline.into_inner()), group: Some(group), program, output })
             }
             Some(Told::NotStarted(number)) => {
                 Err(ProcessFailure::NotStarted { program, source: io::Error::from_raw_os_error(number) })
@@ -74,11 +74,14 @@ impl Supervised {
     }
 
     fn ending(&mut self, status: Option<ExitStatus>) -> Ending {
+        let group = self.group.take();
         if let Some(code) = status.and_then(|status| status.code()) {
             return Ending::from_code(code);
         }
         // Nobody else ends them now.
-        let _ = kill_process_group(self.group, Signal::KILL);
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         Ending::Unsupervised(status.and_then(|status| status.signal()).unwrap_or_default())
     }
 
@@ -89,8 +92,8 @@ impl Supervised {
             return ending;
         }
         // The supervisor is stopped, or waits for what even SIGKILL does not end.
-        if let Some(supervisor) = self.id() {
-            tree::signal_below(supervisor, self.group, Signal::KILL);
+        if let (Some(supervisor), Some(group)) = (self.id(), self.group) {
+            tree::signal_below(supervisor, group, Signal::KILL);
             let _ = kill_process(supervisor, Signal::KILL);
         }
         self.ended().await

@@ -201,3 +201,18 @@ fn exit_code(status: WaitStatus) -> u8 {
     let signal = status.terminating_signal().map(|number| SIGNAL_BASE + number);
     status.exit_status().or(signal).and_then(|code| u8::try_from(code).ok()).unwrap_or(KILLED)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_read() {
+        for told in [Told::Started(getpid()), Told::NotStarted(2)] {
+            assert_eq!(Told::read(&told.line()), Some(told));
+        }
+        for line in ["", "started", "started 0", "started x", "not started ", "12"] {
+            assert_eq!(Told::read(line), None, "{line}");
+        }
+    }
+}
