@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::failure::{Ending, ProcessFailure};
 use super::output::Output;
 use super::supervisor::{Leave, Told};
-use super::{STOP, tree};
+use super::{FORCE, STARTUP, STOP, tree};
 use crate::domain::slots::CommandLine;
 
 /// The most bytes of a [`Told`].
@@ -49,7 +49,11 @@ impl Supervised {
         let failed = |source| ProcessFailure::Supervisor { program: line.program.clone(), source };
         let (supervisor, mut lifeline, output) = started.map_err(failed)?;
         let mut told = String::new();
-        (&mut lifeline).take(MOST_TOLD_BYTES).read_line(&mut told).await.map_err(failed)?;
+        let mut bounded = (&mut lifeline).take(MOST_TOLD_BYTES);
+        timeout(STARTUP, bounded.read_line(&mut told))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(failed)?;
         match Told::read(&told) {
             Some(Told::Started(group)) => {
                 Ok(Self { supervisor, lifeline: Some(lifeline.into_inner()), group: Some(group), program, output })
@@ -86,17 +90,17 @@ impl Supervised {
     }
 
     /// Ends the program and all below it, and returns when they have ended.
-    pub(super) async fn stop(&mut self) -> Ending {
+    pub(super) async fn stop(&mut self) {
         self.lifeline = None;
-        if let Ok(ending) = timeout(STOP, self.ended()).await {
-            return ending;
+        if timeout(STOP, self.ended()).await.is_ok() {
+            return;
         }
         // The supervisor is stopped, or waits for what even SIGKILL does not end.
         if let (Some(supervisor), Some(group)) = (self.id(), self.group) {
             tree::signal_below(supervisor, group, Signal::KILL);
             let _ = kill_process(supervisor, Signal::KILL);
         }
-        self.ended().await
+        let _ = timeout(FORCE, self.ended()).await;
     }
 
     /// The supervisor's process, while it runs.

@@ -16,6 +16,8 @@ use memchr::memchr2;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use super::priority;
+
 /// Lines that are kept for error messages.
 const LAST_LINES: usize = 5;
 /// Of a line, after which it is cut.
@@ -33,6 +35,8 @@ pub(super) struct Output {
     tail: Tail,
     /// Closed when both streams are at their end.
     open: mpsc::Receiver<()>,
+    /// When it was first noticed that the child has ended.
+    ended: Option<Instant>,
 }
 
 impl Output {
@@ -44,6 +48,7 @@ impl Output {
             let (reader, writer) = io::pipe()?;
             let (target, tail, still_open) = (target.to_owned(), tail.clone(), still_open.clone());
             let read = move || {
+                priority::be_as_the_process();
                 relay(reader, &Source { target, stream }, &tail);
                 drop(still_open);
             };
@@ -51,19 +56,25 @@ impl Output {
             Ok(writer.into())
         };
         let (stdout, stderr) = (start("stdout")?, start("stderr")?);
-        Ok((Self { tail: tail.clone(), open }, stdout, stderr))
+        Ok((Self { tail, open, ended: None }, stdout, stderr))
     }
 
-    /// The last lines so far, oldest first.
-    pub(super) fn last_lines(&self) -> Vec<String> {
-        self.tail.lines().iter().cloned().collect()
-    }
-
-    /// The last lines of a child that has ended. Cancel-safe.
-    pub(super) async fn last_words(&mut self) -> Vec<String> {
+    /// The last lines of a child that has ended, oldest first. Cancel-safe.
+    pub(super) async fn last_lines(&mut self) -> Vec<String> {
         // Nothing is ever sent: it ends when both threads have.
         let _ = timeout(LAST_WORDS, self.open.recv()).await;
-        self.last_lines()
+        self.lines_so_far()
+    }
+
+    /// The same without waiting: `None` while lines may still be on their way.
+    pub(super) fn last_lines_if_all(&mut self) -> Option<Vec<String>> {
+        let ended = *self.ended.get_or_insert_with(Instant::now);
+        let is_all = self.open.is_closed() || ended.elapsed() >= LAST_WORDS;
+        is_all.then(|| self.lines_so_far())
+    }
+
+    fn lines_so_far(&self) -> Vec<String> {
+        self.tail.lines().iter().cloned().collect()
     }
 }
 
@@ -221,7 +232,7 @@ mod tests {
 
     #[test]
     fn colours_and_control_characters_are_left_out() {
-        check(&[b"\x1b[1;31mbad\x1b[0m news\n", b"a\tb\x07c\x00\n"], &["bad news", "a b c"]);
+        check(&[b"\x1b[1;31mbad\x1b[0m news\n", b"a\tb\x07c\x00\n"], &["bad news", "a bc"]);
         check(&[b"\x1b[0m\n"], &[]);
     }
 

@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use llmsoak::domain::slots::CommandLine;
 use llmsoak::process::{Ending, ProcessFailure, ServerProcess, run_hook};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getpid, getpriority_process, kill_process, setpriority_process, waitid,
+};
 use tokio::time::timeout;
 
 use crate::support::{PATIENCE, eventually};
+use crate::tools::say;
 
 const LLMSOAK: &str = env!("CARGO_BIN_EXE_llmsoak");
 /// Children of all kinds: in the group, in a session of their own, orphaned, and both.
@@ -208,6 +211,33 @@ async fn a_supervisor_that_hangs_is_done_without() {
     kill_process(mark.find("llmsoak supervise"), Signal::STOP).expect("a process of this test");
     timeout(PATIENCE, server.stop()).await.expect("an end");
     mark.check_nobody_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_at_a_server_that_crashed_shows_its_last_lines() {
+    let mark = Mark::new();
+    let mut server = mark.start("echo no memory >&2; kill -9 $$").await;
+    let why = eventually("the end", || server.has_ended());
+    assert_eq!(why, "sh was ended by signal 9 (SIGKILL); it said last: no memory");
+}
+
+/// What measures may have the highest priority; to raise one's own takes a privilege.
+#[test]
+fn a_server_does_not_inherit_the_priority_of_the_thread_that_starts_it() {
+    let ordinary = getpriority_process(Some(getpid())).expect("this process");
+    let urgent = std::thread::spawn(move || {
+        if let Err(error) = setpriority_process(None, ordinary - 1) {
+            return say(&format!("priorities are not tested: {error}"));
+        }
+        let mark = Mark::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let server = runtime.block_on(mark.start("sleep 1001"));
+        for (pid, command) in mark.living() {
+            assert_eq!(getpriority_process(Some(pid)), Ok(ordinary), "{command}");
+        }
+        runtime.block_on(server.stop());
+    });
+    urgent.join().expect("no fault");
 }
 
 #[tokio::test(flavor = "multi_thread")]
