@@ -187,6 +187,10 @@ fn log(event: &Event, request: u32, board: &Board) {
             let identity = snapshot.targets.get(target).and_then(|target| target.identity.as_ref());
             log_judgement(target, sample, identity.and_then(|identity| identity.slots));
         }
+        Happening::CanaryEnded(canary) => {
+            let ttft_seconds = round(canary.time_to_first_token_seconds);
+            tracing::info!(target, load_seconds = canary.load_seconds.map(round), ttft_seconds, "canary");
+        }
         Happening::Joined { url, .. } => tracing::info!(target, url, "target joined"),
         Happening::Left => tracing::info!(target, "target left"),
         Happening::SampleDropped { cell, reason } => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::canary::Canary;
 use super::cell::{Cell, Grid};
 use super::environment::{Epoch, ServerIdentity, TargetId};
 use super::failure::{FailureKind, RequestFailure, named};
@@ -29,6 +30,8 @@ named! {
         Yielding = "yielding",
         OutsideWindow = "outside_window",
         OverBudget = "over_budget",
+        /// Unloads the model to see how long it takes to load.
+        Canary = "canary",
         /// By the user.
         Paused = "paused",
     }
@@ -111,6 +114,8 @@ pub enum Happening {
         cycle: u64,
         seconds: f64,
     },
+    /// A request that found the model not loaded got its answer.
+    CanaryEnded(Canary),
 }
 
 impl Happening {
@@ -122,7 +127,8 @@ impl Happening {
             | Self::SlotsSwitched { .. }
             | Self::EpochEntered { .. }
             | Self::SampleEnded { .. }
-            | Self::CycleEnded { .. } => true,
+            | Self::CycleEnded { .. }
+            | Self::CanaryEnded(_) => true,
             Self::Joined { .. }
             | Self::Left
             | Self::StateChanged { .. }

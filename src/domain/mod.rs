@@ -5,6 +5,7 @@
 //! appears only as UTC timestamps that were read elsewhere and passed in.
 
 pub mod aggregate;
+pub mod canary;
 pub mod cell;
 pub mod duration;
 pub mod environment;
@@ -19,6 +20,7 @@ pub mod spending;
 pub mod window;
 
 pub use aggregate::{CellAggregate, Moments};
+pub use canary::Canary;
 pub use cell::{Cell, Grid, GridError};
 pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};
 pub use event::{Event, Happening, SchedulerState};

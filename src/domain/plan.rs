@@ -260,6 +260,8 @@ pub struct SchedulePlan {
     pub max_duty: f64,
     /// Whether no sample begins while others use the server.
     pub yield_to_foreign_load: bool,
+    /// How often the model is unloaded, to see how long it takes to load; `None`: never.
+    pub canary_every: Option<Duration>,
 }
 
 impl SchedulePlan {
@@ -274,6 +276,7 @@ impl SchedulePlan {
             windows: Windows::default(),
             max_duty: 1.0,
             yield_to_foreign_load: true,
+            canary_every: None,
         }
     }
 }

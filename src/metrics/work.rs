@@ -207,6 +207,7 @@ impl Target {
             | Happening::StateChanged { .. }
             | Happening::Away { .. }
             | Happening::SlotsSwitched { .. }
+            | Happening::CanaryEnded(_)
             | Happening::FieldsDropped { .. }
             | Happening::CycleStarted { .. } => {}
         }

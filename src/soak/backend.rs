@@ -10,7 +10,8 @@ use super::switch::Switch;
 use crate::client::{Caller, Client, Dropped, Identified, Timeline, Timeouts};
 use crate::domain::plan::RequestPlan;
 use crate::domain::{
-    FailureKind, GenerateRequest, Look, Occupancy, RequestFailure, RequestRecord, ServerTimings, TokenCounts,
+    FailureKind, GenerateRequest, Look, Occupancy, RequestFailure, RequestRecord, ServerKind, ServerTimings,
+    TokenCounts,
 };
 
 /// A server that can be measured.
@@ -18,8 +19,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Asks the server who it is.
     fn identify(&self) -> impl Future<Output = Result<Identified, RequestFailure>> + Send;
 
-    /// Has the server given so many slots. It need not answer yet when this returns. What
-    /// this program ran for other slots has ended by then.
+    /// Has the server given so many slots, within the plan's `ready_timeout`. It need not
+    /// answer yet when this returns. What this program ran for other slots has ended by then.
     fn switch_slots(&self, workers: u32) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Why the server has ended, if this program runs it and it has.
@@ -27,6 +28,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Ends the server, if this program runs it.
     fn release(&self) -> impl Future<Output = ()> + Send;
+
+    /// Has the server take its model out of memory; `false` where it cannot be told to.
+    fn unload(&self) -> impl Future<Output = Result<bool, RequestFailure>> + Send;
 
     /// Looks at what the server works on; `None` where it does not tell.
     fn occupancy(&self, look: Look) -> impl Future<Output = Result<Option<Occupancy>, RequestFailure>> + Send;
@@ -75,7 +79,10 @@ impl HttpBackend {
 
 impl Backend for HttpBackend {
     async fn identify(&self) -> Result<Identified, RequestFailure> {
-        let identified = self.client.identify(self.model.as_deref()).await?;
+        let mut identified = self.client.identify(self.model.as_deref()).await?;
+        if let (ServerKind::Ollama, Some(switch)) = (identified.identity.kind, &self.switch) {
+            identified.identity.slots = switch.slots_of_runner().await;
+        }
         // What was settled with the same server stays settled.
         if !self.caller.load().as_ref().is_some_and(|caller| caller.fits(&identified)) {
             self.caller.store(Some(Arc::new(Caller::new(self.client.clone(), &identified, self.plan.clone()))));
@@ -84,10 +91,13 @@ impl Backend for HttpBackend {
     }
 
     async fn switch_slots(&self, workers: u32) -> Result<(), String> {
-        match &self.switch {
-            Some(switch) => switch.give(workers).await.map_err(|failure| failure.to_string()),
-            None => Ok(()),
+        let Some(switch) = &self.switch else { return Ok(()) };
+        switch.stop().await;
+        if switch.runs_the_server() && self.client.is_answered().await {
+            let hint = "stop that server, or measure it with slots.mode: client";
+            return Err(format!("another server answers at the target's url\n  hint: {hint}"));
         }
+        switch.give(workers).await.map_err(|failure| failure.to_string())
     }
 
     async fn server_end(&self) -> Option<String> {
@@ -96,7 +106,14 @@ impl Backend for HttpBackend {
 
     async fn release(&self) {
         if let Some(switch) = &self.switch {
-            switch.release().await;
+            switch.stop().await;
+        }
+    }
+
+    async fn unload(&self) -> Result<bool, RequestFailure> {
+        match self.caller.load_full() {
+            Some(caller) => self.client.unload(caller.kind(), caller.model()).await,
+            None => Ok(false),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,8 @@ pub struct SoakTarget<B> {
     pub id: TargetId,
     /// What it spent in the last day, the oldest first, if it was not soaked just now.
     pub spent: Vec<Spent>,
+    /// When its last canary came back.
+    pub canary_at: Option<Timestamp>,
 }
 
 /// All that is to be soaked from now on.
@@ -161,7 +164,7 @@ impl Hall {
     }
 
     async fn begin<B: Backend>(&mut self, target: SoakTarget<B>, schedule: watch::Receiver<Arc<SchedulePlan>>) {
-        let SoakTarget { plan, backend, id, spent } = target;
+        let SoakTarget { plan, backend, id, spent, canary_at } = target;
         let (url, lane) = (plan.connection.url.clone(), plan.lane.clone());
         self.soak.bus.publish(&id, Happening::Joined { url, lane }).await;
         // The history may not have heard yet what it spent a moment ago.
@@ -180,7 +183,7 @@ impl Hall {
             history: self.soak.history.clone(),
             lag: self.soak.lag.clone(),
             limits: self.soak.limits,
-            progress: Progress::new(id.clone(), ledger),
+            progress: Progress::new(id.clone(), ledger, canary_at),
         };
         let retired = self.stop.child_token();
         self.seats.insert(id.name.clone(), Seat { id: id.clone(), plan, retired: retired.clone() });

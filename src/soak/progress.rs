@@ -67,12 +67,14 @@ pub(super) struct Progress {
     pub(super) confirmed_at: Option<Instant>,
     /// The last look at the server, if nothing of ours ran since.
     pub(super) last_look: Option<Occupancy>,
+    /// When the last canary was sent.
+    pub(super) canary_at: Option<Timestamp>,
     pub(super) ledger: Ledger,
 }
 
 impl Progress {
     /// Nothing measured yet, or in another life.
-    pub(super) fn new(id: TargetId, ledger: Ledger) -> Self {
+    pub(super) fn new(id: TargetId, ledger: Ledger, canary_at: Option<Timestamp>) -> Self {
         Self {
             id,
             epoch: None,
@@ -98,6 +100,7 @@ impl Progress {
             usual: UsualOfEpoch::default(),
             confirmed_at: None,
             last_look: None,
+            canary_at,
             ledger,
         }
     }

@@ -114,13 +114,10 @@ impl<B: Backend> TargetRunner<B> {
     }
 
     /// Switches, and returns when the server tells who it is.
-    async fn switch(&self, workers: u32, deadline: Instant) -> Result<(), Trouble> {
+    pub(super) async fn switch(&self, workers: u32, deadline: Instant) -> Result<(), Trouble> {
         let away = |reason| Trouble { reason, is_away: true, is_refused: false };
         let unready = |last: &str| away(format!("not ready within slots.ready_timeout: {last}"));
-        match timeout_at(deadline, self.backend.switch_slots(workers)).await {
-            Ok(switched) => switched.map_err(away)?,
-            Err(_) => return Err(unready("the switch did not end")),
-        }
+        self.backend.switch_slots(workers).await.map_err(away)?;
         let settled = Instant::now() + SETTLE;
         let mut last = "no answer".to_owned();
         loop {

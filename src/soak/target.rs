@@ -160,6 +160,7 @@ impl<B: Backend> TargetRunner<B> {
             }
             self.may_begin(cell)?;
             self.change_row(cell).await?;
+            self.send_canary().await?;
             self.yield_to_others().await?;
             let outcome = self.measure_cell(cell).await;
             self.take_turns(&outcome);
@@ -209,7 +210,7 @@ impl<B: Backend> TargetRunner<B> {
         }
     }
 
-    async fn identify(&mut self) -> Result<Identified, Trouble> {
+    pub(super) async fn identify(&mut self) -> Result<Identified, Trouble> {
         let answer = timeout(IDENTIFY_TIMEOUT, self.backend.identify()).await;
         let reason = match answer {
             Ok(Ok(identified)) => {

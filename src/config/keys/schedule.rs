@@ -32,6 +32,7 @@ pub(super) fn schedule(s: &mut Section<'_>, around: Surroundings<'_>) -> (Schedu
         windows: windows(s, around),
         max_duty: s.take_or("max_duty", default.max_duty, share(MAX_DUTY)),
         yield_to_foreign_load: s.take_or("yield_to_foreign_load", default.yield_to_foreign_load, flag()),
+        canary_every: default.canary_every,
     };
     (plan, given.is_none())
 }

@@ -89,6 +89,7 @@ impl Stage {
             id: TargetId::new(&plan.name, ""),
             plan: Arc::new(plan),
             spent: Vec::new(),
+            canary_at: None,
         }
     }
 
