@@ -13,6 +13,7 @@ mod init;
 mod lanes;
 mod occupancy;
 mod once;
+mod process;
 mod readme;
 mod real;
 mod reload;
