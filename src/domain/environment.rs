@@ -175,6 +175,11 @@ impl Epoch {
         self.load == *load && self.differing(identity).next().is_none()
     }
 
+    /// Whose number the workers are; the client's where it is not known.
+    pub fn slots_mode(&self) -> SlotsMode {
+        self.load.get("slots_mode").and_then(|mode| SlotsMode::from_name(mode)).unwrap_or(SlotsMode::Client)
+    }
+
     fn differing<'a>(&'a self, identity: &'a Facts) -> impl Iterator<Item = &'a str> {
         let differs = |(key, value): &(&String, &String)| self.identity.get(*key).is_some_and(|known| known != *value);
         identity.iter().filter(differs).map(|(key, _)| key.as_str())

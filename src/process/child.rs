@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::failure::{Ending, ProcessFailure};
 use super::output::Output;
 use super::supervisor::{Leave, Told};
-use super::{STOP, tree};
+use super::{FORCE, STARTUP, STOP, tree};
 use crate::domain::slots::CommandLine;
 
 /// The most bytes of a [`Told`].
@@ -29,8 +29,8 @@ pub(super) struct Supervised {
     supervisor: Child,
     /// Closing it ends the program; `None` when that is done.
     lifeline: Option<UnixStream>,
-    /// The program's process group.
-    group: Pid,
+    /// The program's process group; `None` when nobody can be left in it: its number may then be another's.
+    group: Option<Pid>,
     pub(super) program: String,
     pub(super) output: Output,
 }
@@ -49,10 +49,14 @@ impl Supervised {
         let failed = |source| ProcessFailure::Supervisor { program: line.program.clone(), source };
         let (supervisor, mut lifeline, output) = started.map_err(failed)?;
         let mut told = String::new();
-        (&mut lifeline).take(MOST_TOLD_BYTES).read_line(&mut told).await.map_err(failed)?;
+        let mut bounded = (&mut lifeline).take(MOST_TOLD_BYTES);
+        timeout(STARTUP, bounded.read_line(&mut told))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(failed)?;
         match Told::read(&told) {
             Some(Told::Started(group)) => {
-                Ok(Self { supervisor, lifeline: Some(lifeline.into_inner()), group, program, output })
+                Ok(Self { supervisor, lifeline: Some(lifeline.into_inner()), group: Some(group), program, output })
             }
             Some(Told::NotStarted(number)) => {
                 Err(ProcessFailure::NotStarted { program, source: io::Error::from_raw_os_error(number) })
@@ -74,26 +78,29 @@ impl Supervised {
     }
 
     fn ending(&mut self, status: Option<ExitStatus>) -> Ending {
+        let group = self.group.take();
         if let Some(code) = status.and_then(|status| status.code()) {
             return Ending::from_code(code);
         }
         // Nobody else ends them now.
-        let _ = kill_process_group(self.group, Signal::KILL);
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         Ending::Unsupervised(status.and_then(|status| status.signal()).unwrap_or_default())
     }
 
     /// Ends the program and all below it, and returns when they have ended.
-    pub(super) async fn stop(&mut self) -> Ending {
+    pub(super) async fn stop(&mut self) {
         self.lifeline = None;
-        if let Ok(ending) = timeout(STOP, self.ended()).await {
-            return ending;
+        if timeout(STOP, self.ended()).await.is_ok() {
+            return;
         }
         // The supervisor is stopped, or waits for what even SIGKILL does not end.
-        if let Some(supervisor) = self.id() {
-            tree::signal_below(supervisor, self.group, Signal::KILL);
+        if let (Some(supervisor), Some(group)) = (self.id(), self.group) {
+            tree::signal_below(supervisor, group, Signal::KILL);
             let _ = kill_process(supervisor, Signal::KILL);
         }
-        self.ended().await
+        let _ = timeout(FORCE, self.ended()).await;
     }
 
     /// The supervisor's process, while it runs.

@@ -84,3 +84,48 @@ fn hint(source: &io::Error) -> &'static str {
 fn quoted(output: &[String]) -> String {
     if output.is_empty() { String::new() } else { format!("; it said last: {}", output.join(" / ")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(failure: &ProcessFailure, expected: &str) {
+        assert_eq!(failure.to_string(), expected);
+    }
+
+    #[test]
+    fn failures_name_the_program_and_what_it_said() {
+        let program = || "ollama".to_owned();
+        let ended = |ending, output: &[&str]| ProcessFailure::Ended {
+            program: program(),
+            ending,
+            output: output.iter().map(|&line| line.to_owned()).collect(),
+        };
+        check(&ended(Ending::Code(0), &[]), "ollama ended with exit code 0");
+        check(
+            &ended(Ending::Signal(9), &["no memory", "bye"]),
+            "ollama was ended by signal 9 (SIGKILL); it said last: no memory / bye",
+        );
+        check(&ended(Ending::Unsupervised(15), &[]), "ollama was ended after its supervisor got signal 15 (SIGTERM)");
+        let late = ProcessFailure::TimedOut { program: program(), after: Duration::from_secs(90), output: vec![] };
+        check(&late, "ollama did not end within 1m30s and was ended");
+        let missing = |source: io::ErrorKind| ProcessFailure::NotStarted { program: program(), source: source.into() };
+        check(
+            &missing(io::ErrorKind::NotFound),
+            "cannot start ollama: entity not found\n  hint: install it, or give its path",
+        );
+        check(
+            &missing(io::ErrorKind::PermissionDenied),
+            "cannot start ollama: permission denied\n  hint: give the path of a file that may be executed",
+        );
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_shells() {
+        let cases =
+            [(0, Ending::Code(0)), (128, Ending::Code(128)), (137, Ending::Signal(9)), (255, Ending::Code(255))];
+        for (code, expected) in cases {
+            assert_eq!(Ending::from_code(code), expected, "{code}");
+        }
+    }
+}

@@ -32,12 +32,12 @@ pub async fn run_hook(
     match ended {
         Ok(ending) if ending.is_success() => Ok(()),
         Ok(ending) => {
-            let output = hook.output.last_words().await;
+            let output = hook.output.last_lines().await;
             Err(ProcessFailure::Ended { program: hook.program.clone(), ending, output })
         }
         Err(_) => {
             hook.stop().await;
-            let output = hook.output.last_words().await;
+            let output = hook.output.last_lines().await;
             Err(ProcessFailure::TimedOut { program: hook.program.clone(), after: limit, output })
         }
     }

@@ -13,6 +13,7 @@ mod child;
 mod failure;
 mod hook;
 mod output;
+mod priority;
 mod server;
 mod supervisor;
 mod tree;
@@ -24,6 +25,8 @@ pub use supervisor::{Leave, supervise};
 
 use std::time::Duration;
 
+/// How long the system may take to load a program.
+const STARTUP: Duration = Duration::from_secs(10);
 /// From SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long SIGKILL is repeated before whoever survives it is given up: the kernel holds it.

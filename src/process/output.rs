@@ -16,6 +16,8 @@ use memchr::memchr2;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use super::priority;
+
 /// Lines that are kept for error messages.
 const LAST_LINES: usize = 5;
 /// Of a line, after which it is cut.
@@ -33,6 +35,8 @@ pub(super) struct Output {
     tail: Tail,
     /// Closed when both streams are at their end.
     open: mpsc::Receiver<()>,
+    /// When it was first noticed that the child has ended.
+    ended: Option<Instant>,
 }
 
 impl Output {
@@ -44,6 +48,7 @@ impl Output {
             let (reader, writer) = io::pipe()?;
             let (target, tail, still_open) = (target.to_owned(), tail.clone(), still_open.clone());
             let read = move || {
+                priority::be_as_the_process();
                 relay(reader, &Source { target, stream }, &tail);
                 drop(still_open);
             };
@@ -51,19 +56,25 @@ impl Output {
             Ok(writer.into())
         };
         let (stdout, stderr) = (start("stdout")?, start("stderr")?);
-        Ok((Self { tail: tail.clone(), open }, stdout, stderr))
+        Ok((Self { tail, open, ended: None }, stdout, stderr))
     }
 
-    /// The last lines so far, oldest first.
-    pub(super) fn last_lines(&self) -> Vec<String> {
-        self.tail.lines().iter().cloned().collect()
-    }
-
-    /// The last lines of a child that has ended. Cancel-safe.
-    pub(super) async fn last_words(&mut self) -> Vec<String> {
+    /// The last lines of a child that has ended, oldest first. Cancel-safe.
+    pub(super) async fn last_lines(&mut self) -> Vec<String> {
         // Nothing is ever sent: it ends when both threads have.
         let _ = timeout(LAST_WORDS, self.open.recv()).await;
-        self.last_lines()
+        self.lines_so_far()
+    }
+
+    /// The same without waiting: `None` while lines may still be on their way.
+    pub(super) fn last_lines_if_all(&mut self) -> Option<Vec<String>> {
+        let ended = *self.ended.get_or_insert_with(Instant::now);
+        let is_all = self.open.is_closed() || ended.elapsed() >= LAST_WORDS;
+        is_all.then(|| self.lines_so_far())
+    }
+
+    fn lines_so_far(&self) -> Vec<String> {
+        self.tail.lines().iter().cloned().collect()
     }
 }
 
@@ -195,5 +206,85 @@ impl Allowance {
     /// Lines that were not admitted since the last time.
     fn take_left_out(&mut self) -> u64 {
         std::mem::take(&mut self.left_out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told of those pieces of a stream.
+    fn check(pieces: &[&[u8]], expected: &[&str]) {
+        let (mut cutter, mut lines) = (Cutter::default(), Vec::new());
+        pieces.iter().for_each(|piece| cutter.cut(piece, |line| lines.push(line)));
+        cutter.finish(|line| lines.push(line));
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn bytes_are_cut_into_lines() {
+        check(&[b"one\ntw", b"o\r\n\n", b"three"], &["one", "two", "three"]);
+        check(&[b" 10 %\r 20 %\r", b" 30 %\n"], &[" 10 %", " 20 %", " 30 %"]);
+        check(&["schön".as_bytes().split_at(4).0, "schön".as_bytes().split_at(4).1], &["schön"]);
+        check(&[b"\xff\n"], &["\u{fffd}"]);
+        check(&[b""], &[]);
+    }
+
+    #[test]
+    fn colours_and_control_characters_are_left_out() {
+        check(&[b"\x1b[1;31mbad\x1b[0m news\n", b"a\tb\x07c\x00\n"], &["bad news", "a bc"]);
+        check(&[b"\x1b[0m\n"], &[]);
+    }
+
+    #[test]
+    fn a_line_has_a_bound() {
+        let most = "x".repeat(MOST_BYTES);
+        check(&[most.as_bytes(), b"\nnext"], &[&most, "next"]);
+        check(&[most.as_bytes(), most.as_bytes(), b"\nnext"], &[&format!("{most}…"), "next"]);
+    }
+
+    #[test]
+    fn a_stream_has_its_burst_and_then_a_line_with_each_refill() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        let mut admitted = |at: Duration, lines: u32| {
+            let admitted = (0..lines).filter(|_| allowance.admits(start + at)).count();
+            (admitted, allowance.take_left_out())
+        };
+        let burst = BURST as usize;
+        assert_eq!(admitted(Duration::ZERO, BURST + 3), (burst, 3));
+        assert_eq!(admitted(REFILL / 2, 2), (0, 2));
+        assert_eq!(admitted(REFILL * 2, 3), (2, 1));
+        assert_eq!(admitted(REFILL * 10_000, BURST + 1), (burst, 1), "silence gives no more than a burst");
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_and_the_rest_is_counted() {
+        let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let buffer = written.clone();
+        let layer = tracing_subscriber::fmt().with_writer(move || Buffer(buffer.clone())).with_ansi(false).finish();
+        let text: String = (1..=1000).map(|number| format!("line {number}\n")).collect();
+        let (source, tail) = (Source { target: "local".to_owned(), stream: "stderr" }, Tail::default());
+        tracing::subscriber::with_default(layer, || relay(text.as_bytes(), &source, &tail));
+        assert_eq!(*tail.lines(), ["line 996", "line 997", "line 998", "line 999", "line 1000"]);
+        let log = String::from_utf8(written.lock().expect("is whole").clone()).expect("is text");
+        let shown = log.lines().filter(|line| line.contains("output target=\"local\" stream=\"stderr\" line=")).count();
+        let left_out =
+            log.lines().filter_map(|line| line.split_once("left out")?.1.split_once("lines=")?.1.parse::<usize>().ok());
+        assert!(shown >= BURST as usize, "{log}");
+        assert_eq!(shown + left_out.sum::<usize>(), 1000, "{log}");
+    }
+
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("is whole").extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 }

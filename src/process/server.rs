@@ -32,14 +32,15 @@ impl ServerProcess {
     /// again.
     pub async fn ended(&mut self) -> String {
         let ending = self.child.ended().await;
-        let output = self.child.output.last_words().await;
+        let output = self.child.output.last_lines().await;
         self.why(ending, output)
     }
 
-    /// Why it has ended, if it has, with its last lines so far; [`Self::ended`] waits for those on their way.
+    /// Why it has ended, if it has, with its last lines: those are waited for, so that the end
+    /// may be told half a second late.
     pub fn has_ended(&mut self) -> Option<String> {
         let ending = self.child.has_ended()?;
-        let output = self.child.output.last_lines();
+        let output = self.child.output.last_lines_if_all()?;
         Some(self.why(ending, output))
     }
 

@@ -22,7 +22,7 @@ use signal_hook::iterator::Signals;
 use tokio::time::Instant;
 
 use super::failure::SIGNAL_BASE;
-use super::{FORCE, GRACE, tree};
+use super::{FORCE, GRACE, priority, tree};
 
 /// What becomes of those who still run when the program has ended well by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,7 @@ impl Told {
 pub fn supervise(program: &OsString, arguments: &[OsString], leave: Leave) -> io::Result<u8> {
     // `killall -9 llmsoak` must not take away the one who tidies up after it.
     let _ = set_name(c"supervise");
+    priority::be_as_the_parent();
     set_child_subreaper(Some(getpid()))?;
     let events = listen()?;
     let child = Command::new(program).args(arguments).process_group(0).stdin(Stdio::null()).spawn();
@@ -200,4 +201,19 @@ const KILLED: u8 = 137;
 fn exit_code(status: WaitStatus) -> u8 {
     let signal = status.terminating_signal().map(|number| SIGNAL_BASE + number);
     status.exit_status().or(signal).and_then(|code| u8::try_from(code).ok()).unwrap_or(KILLED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_read() {
+        for told in [Told::Started(getpid()), Told::NotStarted(2)] {
+            assert_eq!(Told::read(&told.line()), Some(told));
+        }
+        for line in ["", "started", "started 0", "started x", "not started ", "12"] {
+            assert_eq!(Told::read(line), None, "{line}");
+        }
+    }
 }

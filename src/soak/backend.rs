@@ -10,7 +10,8 @@ use super::switch::Switch;
 use crate::client::{Caller, Client, Dropped, Identified, Timeline, Timeouts};
 use crate::domain::plan::RequestPlan;
 use crate::domain::{
-    FailureKind, GenerateRequest, Look, Occupancy, RequestFailure, RequestRecord, ServerKind, ServerTimings, TokenCounts,
+    FailureKind, GenerateRequest, Look, Occupancy, RequestFailure, RequestRecord, ServerKind, ServerTimings,
+    TokenCounts,
 };
 
 /// A server that can be measured.
