@@ -100,8 +100,9 @@ impl ServerPreset {
                 }
             }
             Self::LlamaServer => {
-                plan.command = words(&["llama-server", "--host", host, "--port", &port, "--metrics"]);
+                plan.command = words(&["llama-server", "--host", host, "--port", &port]);
                 plan.command.extend(words(&["--parallel", CommandPlan::WORKERS, "--ctx-size", CommandPlan::CONTEXT]));
+                plan.command.push("--metrics".to_owned());
                 plan.context_per_slot = context_per_slot.or(Some(LLAMA_CONTEXT));
             }
             Self::Vllm => {

@@ -74,12 +74,12 @@ fn presets_are_whole_command_lines() {
     check_process(
         "http://[::1]:8080/",
         "preset: llama-server, arguments: [-m, m.gguf, --threads, '2']",
-        "llama-server --host ::1 --port 8080 --metrics --parallel 4 --ctx-size 16384 -m m.gguf --threads 2",
+        "llama-server --host ::1 --port 8080 --parallel 4 --ctx-size 16384 --metrics -m m.gguf --threads 2",
     );
     check_process(
         "http://localhost:8080",
         "preset: llama-server, context_per_slot: 512, environment: {LLAMA_ARG_HF_REPO: a/b}",
-        "LLAMA_ARG_HF_REPO=a/b llama-server --host localhost --port 8080 --metrics --parallel 4 --ctx-size 2048",
+        "LLAMA_ARG_HF_REPO=a/b llama-server --host localhost --port 8080 --parallel 4 --ctx-size 2048 --metrics",
     );
     check_process(
         "http://127.0.0.1:8000",
