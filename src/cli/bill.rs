@@ -17,6 +17,7 @@ pub(super) struct Bill {
     pub(super) cells: u64,
     pub(super) measured: u64,
     pub(super) requests: u64,
+    /// All requests but those of samples.
     pub(super) warmups: u64,
     /// Of the requests; `None` where the length of a prompt is not known.
     pub(super) prompt_tokens: Option<u64>,
@@ -41,12 +42,20 @@ impl Pace {
 }
 
 impl Bill {
-    /// The bill of a grid. `prompt_tokens` is the length of a prompt as the server counted
-    /// it; without it the plan's word counts, if it has one.
-    pub(super) fn of(grid: &Grid, plan: &RequestPlan, schedule: &SchedulePlan, prompt_tokens: Option<u64>) -> Self {
+    /// The bill of a grid. `introductions` are the first requests after a switch, as long as
+    /// warm-ups. `prompt_tokens` is the length of a prompt as the server counted it; without
+    /// it the plan's word counts, if it has one.
+    pub(super) fn of(
+        grid: &Grid,
+        plan: &RequestPlan,
+        schedule: &SchedulePlan,
+        introductions: u64,
+        prompt_tokens: Option<u64>,
+    ) -> Self {
         let measured = grid.measured();
         let requests: u64 = measured.iter().map(|cell| u64::from(cell.batch)).sum();
-        let warmups: u64 = measured.iter().map(|&cell| u64::from(cell.warmups(schedule.warmup_requests))).sum();
+        let before_samples: u64 = measured.iter().map(|&cell| u64::from(cell.warmups(schedule.warmup_requests))).sum();
+        let warmups = before_samples + introductions;
         let planned = match plan.prompts {
             Prompts::BuiltIn { tokens } => Some(u64::from(tokens)),
             Prompts::Lines { .. } => None,
@@ -163,7 +172,7 @@ mod tests {
     #[test]
     fn a_bill_counts_measured_cells_and_warm_ups_apart() {
         // Measured are 1×1, 1×4, 2×4 and 2×1 is a copy of 1×1.
-        let bill = Bill::of(&grid(&[1, 2], &[1, 4]), &plan(200), &schedule(), None);
+        let bill = Bill::of(&grid(&[1, 2], &[1, 4]), &plan(200), &schedule(), 0, None);
         let expected = Bill {
             cells: 4,
             measured: 3,
@@ -175,15 +184,17 @@ mod tests {
             warmup_output_tokens: 4 * 16,
         };
         assert_eq!(bill, expected);
-        let short = Bill::of(&grid(&[1, 2], &[1, 4]), &plan(8), &schedule(), Some(70));
+        let short = Bill::of(&grid(&[1, 2], &[1, 4]), &plan(8), &schedule(), 0, Some(70));
         assert_eq!((short.warmup_output_tokens, short.prompt_tokens), (4 * 8, Some(9 * 70)));
+        let switched = Bill::of(&grid(&[1, 2], &[1, 4]), &plan(200), &schedule(), 2, None);
+        assert_eq!((switched.requests, switched.warmups, switched.warmup_output_tokens), (9, 6, 6 * 16));
     }
 
     #[test]
     fn prompts_of_ones_own_are_counted_once_the_server_did() {
         let lines = Prompts::Lines { lines: vec!["a".to_owned()], digest: String::new() };
         let plan = RequestPlan { prompts: lines, ..plan(10) };
-        let bill = |told| Bill::of(&grid(&[1], &[2]), &plan, &schedule(), told);
+        let bill = |told| Bill::of(&grid(&[1], &[2]), &plan, &schedule(), 0, told);
         assert_eq!((bill(None).prompt_tokens, bill(None).tokens()), (None, 30));
         assert_eq!((bill(Some(5)).prompt_tokens, bill(Some(5)).tokens()), (Some(10), 45));
     }
@@ -218,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_tightest_limit_of_a_budget_says_how_many_cycles() {
-        let bill = Bill::of(&grid(&[1], &[9]), &plan(20), &schedule(), Some(10));
+        let bill = Bill::of(&grid(&[1], &[9]), &plan(20), &schedule(), 0, Some(10));
         // 10 requests, warm-up included; 100 tokens of prompts, 196 of answers.
         assert_eq!((bill.requests + bill.warmups, bill.tokens()), (10, 296));
         let check = |budget: BudgetPlan, expected: Option<f64>| assert_eq!(bill.cycles_a_day(&budget), expected);

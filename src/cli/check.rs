@@ -11,9 +11,10 @@ use anyhow::bail;
 use super::args::{CheckArgs, StorageArgs};
 use super::bill::{Bill, budgeted_time, cycle_time, pauses, rough, two_digits};
 use super::hints::hint;
-use super::probe::{Answer, Seen, probe};
+use super::probe::{Answer, Seen, is_taken, probe};
 use super::run::configured;
 use super::session::service_runtime;
+use super::switching::Switching;
 use super::{print, say};
 use crate::config::{self, Config};
 use crate::domain::plan::{GridPlan, MetricsPlan, Prompts, TargetPlan};
@@ -21,6 +22,8 @@ use crate::domain::{Grid, RequestFailure};
 use crate::metrics::size;
 use crate::soak::WallClock;
 
+/// Begins the mend below what is wrong.
+const HINT: &str = "\n            hint: ";
 /// The most numbers of an axis that are shown.
 const MOST_NUMBERS: usize = 16;
 
@@ -36,7 +39,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             for view in &mut views {
                 // A slow server takes minutes over an answer.
                 say(format_args!("asking target {} …", view.target.name));
-                view.seen = Some(probe(view.target, !args.no_requests).await);
+                view.seen = Some(look(view.target, !args.no_requests).await);
             }
         });
     }
@@ -55,7 +58,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let _ = writeln!(text, "\nseries in all: {series} of at most {} (metrics.max_series)", config.metrics.max_series);
     print(text);
     verdict?;
-    let has_failed = views.iter().any(|view| view.failure().is_some());
+    let has_failed = views.iter().any(View::has_failed);
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -80,24 +83,43 @@ fn bounded(series: u64, plan: &MetricsPlan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A target and what its server said, if it was asked.
+/// What is seen of a target's server.
+enum Look {
+    Server(Result<Seen, RequestFailure>),
+    /// Where this program would start it: whether somebody else is there.
+    Place(Result<bool, RequestFailure>),
+}
+
+/// Looks at a target's server; one that has to be started first stays away.
+async fn look(target: &TargetPlan, sends: bool) -> Look {
+    if target.slots.runs_the_server() {
+        Look::Place(is_taken(target).await)
+    } else {
+        Look::Server(probe(target, sends).await)
+    }
+}
+
+/// A target and what was seen of its server, if that was looked at.
 struct View<'a> {
     config: &'a Config,
     target: &'a TargetPlan,
-    seen: Option<Result<Seen, RequestFailure>>,
+    /// Where the server's slots are the workers of each row.
+    switching: Option<Switching<'a>>,
+    seen: Option<Look>,
 }
 
 impl<'a> View<'a> {
     fn new(config: &'a Config, target: &'a TargetPlan) -> Self {
-        Self { config, target, seen: None }
+        Self { config, target, switching: Switching::of(config, target), seen: None }
     }
 
     fn server(&self) -> Option<&Seen> {
-        self.seen.as_ref()?.as_ref().ok()
+        if let Look::Server(Ok(seen)) = self.seen.as_ref()? { Some(seen) } else { None }
     }
 
+    /// The slots that the server has and keeps.
     fn slots(&self) -> Option<u32> {
-        self.server()?.identity.slots
+        self.server().filter(|_| self.switching.is_none())?.identity.slots
     }
 
     fn grid(&self) -> Grid {
@@ -108,17 +130,20 @@ impl<'a> View<'a> {
         self.server()?.answer.as_ref()?.as_ref().ok()
     }
 
-    /// Why the target cannot be measured.
-    fn failure(&self) -> Option<&RequestFailure> {
-        match self.seen.as_ref()? {
-            Ok(seen) => seen.answer.as_ref()?.as_ref().err(),
-            Err(failure) => Some(failure),
+    /// Whether the target cannot be measured.
+    fn has_failed(&self) -> bool {
+        match &self.seen {
+            None => false,
+            Some(Look::Server(Ok(seen))) => seen.answer.as_ref().is_some_and(Result::is_err),
+            Some(Look::Place(Ok(is_taken))) => *is_taken,
+            Some(Look::Server(Err(_)) | Look::Place(Err(_))) => true,
         }
     }
 
     fn bill(&self) -> Bill {
         let told = self.answer().and_then(|answer| answer.prompt_tokens);
-        Bill::of(&self.grid(), &self.target.request, &self.config.schedule, told)
+        let introductions = self.switching.map_or(0, |switching| switching.of_first_cycle);
+        Bill::of(&self.grid(), &self.target.request, &self.config.schedule, introductions, told)
     }
 
     /// The least time of a cycle, if an answer says how fast the server is.
@@ -133,12 +158,14 @@ impl fmt::Display for View<'_> {
         writeln!(f, "target {}: {}", self.target.name, self.target.connection.url)?;
         let (bill, grid) = (self.bill(), self.grid());
         let series = size::of_target(&self.config.metrics, &grid);
-        let Bill { cells, measured, requests, warmups, .. } = bill;
+        let Bill { cells, measured, .. } = bill;
         let rows = [
             ("server", self.server_row()),
+            ("slots", self.switching.map(|switching| switching.slots_row())),
+            ("command", self.switching.and_then(|switching| switching.command_row())),
             ("grid", Some(format!("workers {}; batch {}{}", axis(grid.workers()), axis(grid.batch()), self.fitted()))),
             ("cells", Some(format!("{cells}: {measured} measured, {} copies of those", cells - measured))),
-            ("requests", Some(format!("{requests}, and {warmups} warm-ups"))),
+            ("requests", Some(self.requests_row(&bill))),
             ("tokens", Some(tokens_row(&bill))),
             ("series", Some(series.to_string())),
             ("context", self.context_row()),
@@ -159,19 +186,35 @@ impl fmt::Display for View<'_> {
 impl View<'_> {
     fn server_row(&self) -> Option<String> {
         let identity = match self.seen.as_ref()? {
-            Ok(seen) => &seen.identity,
-            Err(failure) => return Some(format!("cannot be asked: {}", with_hint(failure))),
+            Look::Server(Ok(seen)) => &seen.identity,
+            Look::Server(Err(failure)) | Look::Place(Err(failure)) => {
+                return Some(format!("cannot be asked: {}", with_hint(failure)));
+            }
+            Look::Place(Ok(false)) => return Some("not started for a look; nobody is at its address now".to_owned()),
+            Look::Place(Ok(true)) => {
+                let hint = "stop that server, or measure it with slots.mode: client";
+                return Some(format!("cannot be started: another one answers at its address{HINT}{hint}"));
+            }
         };
         let version = identity.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
-        let slots = identity.slots.map_or("slots not told".to_owned(), |slots| format!("{slots} slots"));
+        let now = if self.switching.is_some() { " now" } else { "" };
+        let slots = identity.slots.map_or("slots not told".to_owned(), |slots| format!("{slots} slots{now}"));
         let context = identity.context_per_slot.map(|n| format!(", a context of {n} tokens")).unwrap_or_default();
         Some(format!("{}{version}, model {}, {slots}{context}", identity.kind, identity.model))
+    }
+
+    fn requests_row(&self, bill: &Bill) -> String {
+        let Bill { requests, warmups, .. } = bill;
+        let switched = self.switching.map(|switching| switching.of_first_cycle);
+        let first = switched.map(|n| format!(", {n} of them to load the model after a switch")).unwrap_or_default();
+        format!("{requests}, and {warmups} warm-ups{first}")
     }
 
     /// What an automatic grid goes by.
     fn fitted(&self) -> String {
         match (&self.target.grid, self.slots(), self.server()) {
             (GridPlan::Fixed(_), ..) => String::new(),
+            _ if self.switching.is_some() => " (automatic; as for a server of 4 slots)".to_owned(),
             (_, Some(slots), _) => format!(" (fitted to {slots} slots)"),
             (_, None, Some(_)) => " (automatic; the server does not tell its slots: taken as 4)".to_owned(),
             (_, None, None) => " (automatic; follows the server's slots: taken as 4 here)".to_owned(),
@@ -180,7 +223,8 @@ impl View<'_> {
 
     /// Whether prompt and answer find room.
     fn context_row(&self) -> Option<String> {
-        let context = u64::from(self.server()?.identity.context_per_slot?);
+        let told = self.server().and_then(|seen| seen.identity.context_per_slot);
+        let context = u64::from(told.or(self.target.slots.context_per_slot())?);
         let planned = match self.target.request.prompts {
             Prompts::BuiltIn { tokens } => Some(u64::from(tokens)),
             Prompts::Lines { .. } => None,
@@ -221,14 +265,21 @@ impl View<'_> {
                 format!("{} (schedule.cycle_interval){windows}", rough(time))
             }
             Some(time) => {
-                format!("about {} or more: answers that are written at once slow each other down{windows}", rough(time))
+                let slower = "answers that are written at once slow each other down";
+                let switches = self.switching.map(|switching| switching.of_cycle).filter(|&switches| switches > 0);
+                let switches = switches.map(|n| format!("; {n} switches take time, too")).unwrap_or_default();
+                format!("about {} or more: {slower}{switches}{windows}", rough(time))
             }
             None => {
                 let pauses = match pauses(&self.grid(), schedule) {
                     Duration::ZERO => String::new(),
                     pauses => format!("; pauses alone take {}", rough(pauses)),
                 };
-                let mend = if self.seen.is_none() { "--probe asks the server" } else { "no answer to go by" };
+                let mend = match &self.seen {
+                    _ if self.target.slots.runs_the_server() => "no server is started for a look",
+                    None => "--probe asks the server",
+                    Some(_) => "no answer to go by",
+                };
                 format!("not known: {mend}{pauses}{windows}")
             }
         }
@@ -273,7 +324,7 @@ fn tokens_row(bill: &Bill) -> String {
 }
 
 fn with_hint(failure: &RequestFailure) -> String {
-    hint(failure).map_or_else(|| failure.to_string(), |hint| format!("{failure}\n            hint: {hint}"))
+    hint(failure).map_or_else(|| failure.to_string(), |hint| format!("{failure}{HINT}{hint}"))
 }
 
 /// Numbers of an axis, those in the middle left out where they are many.
@@ -328,7 +379,7 @@ mod tests {
 
     /// The row of that label, as it is shown.
     fn check_row(config: &Config, seen: Option<Result<Seen, RequestFailure>>, label: &str, expected: Option<&str>) {
-        let shown = View { config, target: &config.targets[0], seen }.to_string();
+        let shown = View { seen: seen.map(Look::Server), ..View::new(config, &config.targets[0]) }.to_string();
         let row = shown.lines().find_map(|line| line.trim_start().strip_prefix(label));
         assert_eq!(row.map(str::trim_start), expected, "{shown}");
     }

@@ -26,6 +26,7 @@ mod sim;
 mod source;
 mod staff;
 mod supervise;
+mod switching;
 
 use std::fmt::Display;
 use std::io::Write as _;

@@ -33,9 +33,7 @@ pub(super) struct Answer {
 
 /// Asks a target's server; `sends` says whether it is sent requests, too.
 pub(super) async fn probe(target: &TargetPlan, sends: bool) -> Result<Seen, RequestFailure> {
-    let client = Client::new(&target.connection)
-        .map_err(|error| RequestFailure::new(FailureKind::NotStarted, error.to_string()))?;
-    let backend = HttpBackend::new(client, target.model.clone(), Arc::new(target.request.clone()));
+    let backend = HttpBackend::new(client(target)?, target.model.clone(), Arc::new(target.request.clone()));
     let seen = backend.identify().await?;
     if !sends {
         return Ok(Seen { identity: seen.identity, answer: None });
@@ -44,6 +42,15 @@ pub(super) async fn probe(target: &TargetPlan, sends: bool) -> Result<Seen, Requ
     // Some servers tell more once the model is loaded.
     let identity = backend.identify().await.map_or(seen.identity, |seen| seen.identity);
     Ok(Seen { identity, answer: Some(answer) })
+}
+
+/// Whether somebody is at the address that a server of this program's is to have.
+pub(super) async fn is_taken(target: &TargetPlan) -> Result<bool, RequestFailure> {
+    Ok(client(target)?.is_answered().await)
+}
+
+fn client(target: &TargetPlan) -> Result<Client, RequestFailure> {
+    Client::new(&target.connection).map_err(|error| RequestFailure::new(FailureKind::NotStarted, error.to_string()))
 }
 
 /// A short request, which loads the model and settles the fields, and then one of full length.

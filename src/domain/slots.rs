@@ -41,6 +41,14 @@ impl SlotsPlan {
         self.mode() == SlotsMode::Server
     }
 
+    /// The context that each slot is given, where that is this program's to say.
+    pub fn context_per_slot(&self) -> Option<u32> {
+        match self {
+            Self::Server { by: SlotSwitch::Process(plan), .. } => plan.context_per_slot,
+            Self::Server { by: SlotSwitch::Command(_), .. } | Self::Client => None,
+        }
+    }
+
     /// Whether this program runs the server itself.
     pub fn runs_the_server(&self) -> bool {
         matches!(self, Self::Server { by: SlotSwitch::Process(_), .. })

@@ -1,6 +1,10 @@
 //! `llmsoak check`: what it says of a cycle is what a cycle comes to.
 
-use crate::support::{Process, Stage, Target, free_address, scrape, simulator};
+use std::net::SocketAddr;
+
+use crate::support::{Process, Stage, Target, free_address, scrape, simulator, simulator_at};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_llmsoak");
 
 /// Checks a configuration; what is said on standard output, and the exit code.
 fn check(flags: &[&str]) -> (String, Option<i32>) {
@@ -82,6 +86,77 @@ fn an_automatic_grid_is_that_of_the_server_once_it_is_asked() {
     assert_eq!(row(&said, "answer"), None);
     assert!(row(&said, "time").is_some_and(|time| time.starts_with("not known: ")), "{said}");
     assert_eq!(scrape(sim).sum("llamacpp:tokens_predicted_total", &[]), 0.0, "no request was to be sent");
+}
+
+/// A target whose slots are the server's own, by `slots`.
+fn of_server<'a>(address: SocketAddr, slots: &'a str) -> Target<'a> {
+    Target { grid: "{workers: [1, 2, 4], batch: [1, 4]}", slots, ..Target::at(address) }
+}
+
+#[test]
+fn a_cycle_of_rows_sends_what_the_bill_says() {
+    let (stage, address) = (Stage::new(), free_address());
+    let slots = format!(
+        "{{mode: server, process: {{command: [{BINARY}, sim, --profile, tiny, --web.listen-address={address}, \
+         --slots, '{{workers}}']}}}}"
+    );
+    let target = of_server(address, &slots);
+    let file = stage.configure(std::slice::from_ref(&target));
+    let (said, code) = check(&["--config.file", &file]);
+    assert_eq!(code, Some(0), "{said}");
+    let starts = "the server's own: llmsoak starts it anew for each worker count, \
+                  3 times in the first cycle, 2 times in each other; ready within 2m";
+    assert_eq!(row(&said, "slots"), Some(starts), "{said}");
+    let command = format!("{BINARY} sim --profile tiny --web.listen-address={address} --slots 1 (workers 1)");
+    assert_eq!(row(&said, "command"), Some(command.as_str()), "{said}");
+    assert_eq!(row(&said, "cells"), Some("6: 6 measured, 0 copies of those"), "{said}");
+    // Of 1, 2 and 4 workers: 1 and 1, 1 and 2, 1 and 4, and the three switches.
+    assert_eq!(
+        row(&said, "requests"),
+        Some("15, and 13 warm-ups, 3 of them to load the model after a switch"),
+        "{said}"
+    );
+
+    let mut once = stage.once(&[target], 1);
+    assert_eq!(once.code(), Some(0), "{}", once.stderr());
+    assert!(once.stdout().contains("requests, warm-ups included: 28, 0 failed"), "{}", once.stdout());
+}
+
+#[test]
+fn a_probe_starts_no_server_and_sees_one_that_is_in_the_way() {
+    let (stage, address) = (Stage::new(), free_address());
+    let started = stage.path().join("started");
+    let slots = format!("{{mode: server, process: {{command: [touch, {}, '{{workers}}']}}}}", started.display());
+    let file = stage.configure(&[of_server(address, &slots)]);
+    let (said, code) = check(&["--config.file", &file, "--probe"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(row(&said, "server"), Some("not started for a look; nobody is at its address now"), "{said}");
+    let time = "not known: no server is started for a look; pauses alone take 0.12 s";
+    assert_eq!(row(&said, "time"), Some(time), "{said}");
+    let (_sim, _) = simulator_at(&address.to_string(), &[]);
+    let (said, code) = check(&["--config.file", &file, "--probe"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(row(&said, "server"), Some("cannot be started: another one answers at its address"), "{said}");
+    assert!(said.contains("hint: stop that server, or measure it with slots.mode: client"), "{said}");
+    assert!(!started.exists(), "nothing was to be started");
+}
+
+#[test]
+fn a_probe_asks_a_server_that_a_hook_gives_its_slots_and_leaves_them() {
+    let (_sim, sim) = simulator(&["--slots", "2", "--speed", "5"]);
+    let stage = Stage::new();
+    let ran = stage.path().join("ran");
+    let slots = format!("{{mode: server, command: [touch, {}, '{{workers}}']}}", ran.display());
+    let file = stage.configure(&[Target { grid: "{}", ..of_server(sim, &slots) }]);
+    let (said, code) = check(&["--config.file", &file, "--probe"]);
+    assert_eq!(code, Some(0), "{said}");
+    let server = "llama.cpp 1.0.0, model tiny:1m, 2 slots now, a context of 2048 tokens";
+    assert_eq!(row(&said, "server"), Some(server), "{said}");
+    let grid = "workers 1, 2, 4, 8; batch 1, 2, 4, 8, 16 (automatic; as for a server of 4 slots)";
+    assert_eq!(row(&said, "grid"), Some(grid), "{said}");
+    assert_eq!(row(&said, "cells"), Some("20: 20 measured, 0 copies of those"), "{said}");
+    assert!(row(&said, "time").is_some_and(|time| time.ends_with("; 3 switches take time, too")), "{said}");
+    assert!(!ran.exists(), "no command was to be run");
 }
 
 #[test]
