@@ -30,7 +30,8 @@ fn every_example_is_sound() {
     let names: Vec<String> =
         examples().into_iter().map(|(name, text)| (name.clone(), read_example(&name, &text)).0).collect();
     let expected =
-        ["hosted-api", "llama.cpp", "lm-studio", "ollama", "sglang", "tgi", "vllm"].map(|n| format!("{n}.yml"));
+        [
+"hosted-api", "llama.cpp-slots", "llama.cpp", "lm-studio", "ollama-slots", "ollama", "sglang", "systemd-slots", "tgi", "vllm-slots", "vllm"].map(|n| format!("{n}.yml"));
     assert_eq!(names, expected);
 }
 
