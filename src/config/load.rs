@@ -61,7 +61,7 @@ fn single_target(url: &str, model: Option<&str>, key_file: Option<&Path>, proble
     let model = problems.keep(None, "--target.model", model.map(checked_text).transpose());
     let api_key = problems.keep(None, "--target.api-key-file", key_file.map(read_key_file).transpose());
     let seed = problems.keep(None, "schedule.seed", keys::draw_seed());
-    let ServerUrl { url, host } = server?;
+    let ServerUrl { url, host, .. } = server?;
     let connection = Connection {
         url,
         api_key: api_key?,

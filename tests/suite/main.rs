@@ -18,6 +18,7 @@ mod readme;
 mod real;
 mod reload;
 mod schema;
+mod slots;
 mod support;
 mod tidy;
 mod tools;

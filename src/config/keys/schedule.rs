@@ -38,7 +38,7 @@ pub(super) fn schedule(s: &mut Section<'_>, around: Surroundings<'_>) -> (Schedu
 }
 
 fn windows(s: &mut Section<'_>, around: Surroundings<'_>) -> Windows {
-    let windows = s.list("windows", MOST_WINDOWS, window());
+    let windows = s.list("windows", 0..=MOST_WINDOWS, window());
     let named = s.take("time_zone", zone());
     let is_wrong = named.is_none() && s.has("time_zone");
     // Without windows no clock on a wall matters, and none need be known.

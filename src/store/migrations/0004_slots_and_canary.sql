@@ -1,3 +1,7 @@
+-- The requests that the server said it works on at once; NULL where it does not tell, and in
+-- samples of older releases.
+ALTER TABLE sample ADD COLUMN reported_slots INTEGER;
+
 -- Requests that found the model not loaded, on purpose; in no sample. Seconds.
 CREATE TABLE canary (
     id INTEGER PRIMARY KEY,
