@@ -58,6 +58,7 @@ impl<B: Backend> TargetRunner<B> {
     async fn warm_up_and_measure(&mut self, cell: Cell, meter: &Arc<Meter>) -> Result<Measured, Halt> {
         let numbers = [self.progress.cycle, cell.workers.into(), cell.batch.into()];
         let warmup = self.warm_up(cell, &numbers, meter).await;
+        self.progress.usual.note_warmup(&warmup);
         if !warmup.is_empty() && self.must_yield().await {
             return Err(Hold::until(SchedulerState::Yielding, None).into());
         }
