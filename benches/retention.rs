@@ -156,6 +156,7 @@ fn measured(epoch: EpochId, number: i64, cell: Cell) -> Event {
         worker_wait: quantiles(&[0.0]),
         queue_wait: quantiles(&[0.0]),
         load_seconds: Some(0.0),
+        gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0002),
         client_cpu_ratio: 0.01,
     };

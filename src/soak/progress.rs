@@ -31,6 +31,8 @@ pub(super) struct Progress {
     pub(super) epoch: Option<Arc<Epoch>>,
     pub(super) grid: Option<Arc<Grid>>,
     pub(super) slots: Option<u32>,
+    /// The share of the model in the GPU's memory, as last told.
+    pub(super) gpu_share: Option<f64>,
     /// The running or last cycle.
     pub(super) cycle: u64,
     pub(super) pending: VecDeque<Cell>,
@@ -75,6 +77,7 @@ impl Progress {
             epoch: None,
             grid: None,
             slots: None,
+            gpu_share: None,
             cycle: 0,
             pending: VecDeque::new(),
             cycle_began: None,

@@ -39,6 +39,7 @@ impl<B: Backend> TargetRunner<B> {
         // Only an answer confirms.
         self.progress.confirmed_at = None;
         let identified = timeout(LOOK_TIMEOUT, self.backend.identify()).await.ok()?.ok()?;
+        self.progress.gpu_share = identified.identity.gpu_share;
         let epoch = self.progress.epoch.clone()?;
         let left = epoch.left_for(&identified.identity.facts(), &self.load(&identified).facts());
         if left.is_none() {

@@ -82,6 +82,7 @@ impl<B: Backend> TargetRunner<B> {
         let circumstances = Circumstances {
             cell,
             slots: self.progress.slots,
+            gpu_share: self.progress.gpu_share,
             timer_lag_p99: self.lag.counts().p99_since(&lag_before),
             client_cpu_ratio: if available > 0.0 { (cpu_seconds() - cpu_before) / available } else { 0.0 },
         };
