@@ -149,6 +149,7 @@ fn measured(epoch: EpochId, number: i64, cell: Cell) -> Event {
         short_outputs: 0,
         observed_parallelism: Some(f64::from(cell.concurrency())),
         observed_parallelism_peak: Some(cell.concurrency()),
+        reported_slots: None,
         time_to_first_token: quantiles(&latencies.time_to_first_token),
         inter_token_latency: quantiles(&latencies.inter_token_latency),
         time_per_output_token: quantiles(&latencies.time_per_output_token),

@@ -65,6 +65,7 @@ pub fn measure(records: &[RequestRecord], circumstances: Circumstances) -> Optio
         short_outputs: u32::try_from(successes.iter().filter(|record| record.is_short()).count()).ok()?,
         observed_parallelism: level.mean(),
         observed_parallelism_peak: level.peak(Duration::from_secs_f64(median_gap.unwrap_or(0.0) / 2.0)),
+        reported_slots: circumstances.slots,
         time_to_first_token: quantiles(&latencies.time_to_first_token),
         inter_token_latency: quantiles(&latencies.inter_token_latency),
         time_per_output_token: quantiles(&latencies.time_per_output_token),

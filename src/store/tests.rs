@@ -59,6 +59,7 @@ fn sample(target: &TargetId, epoch: EpochId, cycle: u64, cell: Cell, completed_a
         short_outputs: 0,
         observed_parallelism: None,
         observed_parallelism_peak: None,
+        reported_slots: Some(4),
         time_to_first_token: quantiles(2.0 / rate),
         // A server that tells too little in every other cycle.
         inter_token_latency: quantiles(1.0 / rate).filter(|_| cycle.is_multiple_of(2)),
@@ -430,7 +431,7 @@ fn check_upgraded(folder: &TempDir) {
     assert_eq!(number(&connection, "user_version").expect("a version"), MIGRATIONS.len() as u64);
     assert_eq!(number(&connection, "auto_vacuum").expect("a mode"), 2);
     // What an old release did not measure is unknown, and can be written from now on.
-    let known = |m: &Measurement| m.queue_wait.is_some() || m.gpu_share.is_some();
+    let known = |m: &Measurement| m.queue_wait.is_some() || m.reported_slots.is_some() || m.gpu_share.is_some();
     assert!(!samples(folder.path(), EpochId(1)).iter().any(|sample| known(&sample.measurement)));
     let lost: i64 = connection.query_row("SELECT 1 - COUNT(*) FROM latency", [], |row| row.get(0)).expect("a count");
     assert_eq!(lost, 0);

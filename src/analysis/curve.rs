@@ -1,0 +1,137 @@
+//! The slots of a row, read from the shape of its rates over the batches.
+//!
+//! The second witness, for samples in which no streams were seen: a batch of B through n
+//! slots takes ⌈B/n⌉ waves, a·⌈B/n⌉ + b·B for a token of each answer. A row's n is the one
+//! whose staircase its batches follow. A knee of the server looks like fewer slots here,
+//! which is why streams that were seen come first.
+
+use super::interval::{CONFIDENCE, Interval, normal_quantile};
+use super::quantile::median;
+use super::step::{self, StepPoint};
+use crate::domain::Cell;
+
+/// The batches of one row.
+#[derive(Clone, Debug)]
+pub(super) struct RowCurve {
+    pub(super) workers: u32,
+    /// The most slots that can show: the workers where the client limits them.
+    pub(super) most_slots: u32,
+    /// (B, seconds for a token of each answer), by batch.
+    pub(super) points: Vec<(u32, f64)>,
+}
+
+/// What a row's curve says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct CurveSlots {
+    pub(super) slots: u32,
+    /// Holds for all rows of a grid together with 95 %: one false warning in twenty grids.
+    pub(super) interval: Interval,
+    /// Whether no number of slots explains the row as the other rows are explained.
+    pub(super) is_out_of_line: bool,
+}
+
+/// Batches below which a staircase is not seen.
+const FEWEST_BATCHES: usize = 4;
+/// Rows below which none is out of line with the others.
+const FEWEST_ROWS: usize = 4;
+/// A row is out of line when its residuals are this many times those of the middle row.
+const OUT_OF_LINE: f64 = 3.0;
+/// The model is not better than this, relative: unequal answers blur the staircase.
+const LEAST_RELATIVE_ERROR: f64 = 0.02;
+/// Rounds of fitting the line to the slots and the slots to the line; few are needed.
+const ROUNDS: usize = 20;
+
+/// Reads all rows together, for they share the server's step. `None` of a row that has too
+/// few batches, and of all where no line fits.
+pub(super) fn read(rows: &[RowCurve]) -> Vec<Option<CurveSlots>> {
+    let mut slots: Vec<u32> = rows.iter().map(|row| row.workers.min(row.most_slots).max(1)).collect();
+    let mut line = None;
+    for _ in 0..ROUNDS {
+        let Some(found) = fit(rows, &slots) else { return vec![None; rows.len()] };
+        let better = rows.iter().map(|row| best(row, found).slots).collect();
+        line = Some(found);
+        if better == slots {
+            break;
+        }
+        slots = better;
+    }
+    let Some(line) = line else { return vec![None; rows.len()] };
+    let bests: Vec<Best> = rows.iter().map(|row| best(row, line)).collect();
+    let judged: Vec<f64> = rows
+        .iter()
+        .zip(&bests)
+        .filter(|(row, _)| row.points.len() >= FEWEST_BATCHES)
+        .map(|(_, best)| best.variance)
+        .collect();
+    let usual = median(&judged).unwrap_or(0.0).max(LEAST_RELATIVE_ERROR.powi(2));
+    // Bonferroni's bound: each row's interval is so wide that all hold together.
+    let z = normal_quantile(1.0 - (1.0 - CONFIDENCE) / 2.0 / judged.len().max(1) as f64);
+    rows.iter()
+        .zip(&bests)
+        .map(|(row, best)| {
+            (row.points.len() >= FEWEST_BATCHES).then(|| CurveSlots {
+                slots: best.slots,
+                interval: interval(row, line, best, z * z * usual.max(best.variance)),
+                is_out_of_line: judged.len() >= FEWEST_ROWS && best.variance > OUT_OF_LINE.powi(2) * usual,
+            })
+        })
+        .collect()
+}
+
+/// a and b, seconds.
+type Line = (f64, f64);
+
+fn fit(rows: &[RowCurve], slots: &[u32]) -> Option<Line> {
+    let points: Vec<StepPoint> = rows
+        .iter()
+        .zip(slots)
+        .flat_map(|(row, &slots)| {
+            row.points.iter().map(move |&(batch, seconds)| StepPoint {
+                cell: Cell::new(row.workers, batch),
+                waves: f64::from(batch.div_ceil(slots)),
+                streams: f64::from(batch),
+                seconds,
+            })
+        })
+        .collect();
+    let fit = step::fit(&points)?;
+    Some((fit.fixed_seconds.value, fit.per_stream_seconds.value))
+}
+
+/// Sum of the squared logarithms of measured / expected.
+fn misfit(row: &RowCurve, (fixed, per_stream): Line, slots: u32) -> f64 {
+    let squared = |&(batch, seconds): &(u32, f64)| {
+        let expected = fixed * f64::from(batch.div_ceil(slots)) + per_stream * f64::from(batch);
+        if expected > 0.0 { (seconds / expected).ln().powi(2) } else { f64::INFINITY }
+    };
+    row.points.iter().map(squared).sum()
+}
+
+struct Best {
+    slots: u32,
+    misfit: f64,
+    /// Mean square of the residuals, less the one number that was fitted.
+    variance: f64,
+}
+
+/// The number of slots that explains the row best; of equals the one nearest to the workers.
+fn best(row: &RowCurve, line: Line) -> Best {
+    let largest = row.points.iter().map(|&(batch, _)| batch).max().unwrap_or(1);
+    let (slots, misfit) = (1..=largest.min(row.most_slots).max(1))
+        .map(|slots| (slots, misfit(row, line, slots)))
+        .min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.abs_diff(row.workers).cmp(&b.0.abs_diff(row.workers))))
+        .unwrap_or((1, f64::INFINITY));
+    let freedom = row.points.len().saturating_sub(1).max(1);
+    Best { slots, misfit, variance: misfit / freedom as f64 }
+}
+
+/// All numbers of slots whose misfit is at most `slack` above the best one's: a profile
+/// likelihood interval. Slots beyond the largest batch cannot be told apart.
+fn interval(row: &RowCurve, line: Line, best: &Best, slack: f64) -> Interval {
+    let largest = row.points.iter().map(|&(batch, _)| batch).max().unwrap_or(1);
+    let fits = |slots: &u32| misfit(row, line, *slots) <= best.misfit + slack;
+    let lower = (1..=best.slots).find(fits).unwrap_or(best.slots);
+    let upper = (best.slots..=largest).rev().find(fits).unwrap_or(best.slots);
+    let is_unbounded = upper >= largest;
+    Interval { lower: f64::from(lower) - 0.5, upper: if is_unbounded { f64::INFINITY } else { f64::from(upper) + 0.5 } }
+}
