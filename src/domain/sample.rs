@@ -60,6 +60,8 @@ pub struct Measurement {
     pub queue_wait: Option<Quantiles>,
     /// The longest model load that the server reported.
     pub load_seconds: Option<f64>,
+    /// The share of the model in the GPU's memory, 0 to 1, where the server tells.
+    pub gpu_share: Option<f64>,
     /// 99th percentile of the measuring runtime's timer lag during the sample, where enough
     /// timers fired to have one.
     pub timer_lag_p99_seconds: Option<f64>,

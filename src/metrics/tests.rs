@@ -143,6 +143,7 @@ fn sample(target: &TargetId, cell: Cell) -> Sample {
         worker_wait: quantiles,
         queue_wait: quantiles,
         load_seconds: Some(0.01),
+        gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0001),
         client_cpu_ratio: 0.01,
     };

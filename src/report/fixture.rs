@@ -160,6 +160,7 @@ fn measurement(cell: Cell, cycle: u64, spread: f64) -> Measurement {
         worker_wait: None,
         queue_wait: around(queue),
         load_seconds: Some(0.04),
+        gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0004),
         client_cpu_ratio: 0.02,
     }

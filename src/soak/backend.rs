@@ -95,7 +95,7 @@ impl Backend for HttpBackend {
         switch.stop().await;
         if switch.runs_the_server() && self.client.is_answered().await {
             let hint = "stop that server, or measure it with slots.mode: client";
-            return Err(format!("another server answers at the target's url\n  hint: {hint}"));
+            return Err(format!("another server answers at this address\n  hint: {hint}"));
         }
         switch.give(workers).await.map_err(|failure| failure.to_string())
     }

@@ -55,7 +55,7 @@ impl Backend for MemoryBackend {
             quantization: Some(card.quantization),
             slots: Some(self.server.slots()),
             context_per_slot: Some(card.context_per_slot),
-            gpu_share: None,
+            gpu_share: Some(self.server.options().gpu_share),
         };
         Ok(Identified { identity, api: Api::OpenAi })
     }

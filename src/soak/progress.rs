@@ -32,6 +32,8 @@ pub(super) struct Progress {
     pub(super) epoch: Option<Arc<Epoch>>,
     pub(super) grid: Option<Arc<Grid>>,
     pub(super) slots: Option<u32>,
+    /// The share of the model in the GPU's memory, as last told.
+    pub(super) gpu_share: Option<f64>,
     /// The row that the server was given slots for, where the slots are its own.
     pub(super) row: Option<Row>,
     /// The running or last cycle.
@@ -80,6 +82,7 @@ impl Progress {
             epoch: None,
             grid: None,
             slots: None,
+            gpu_share: None,
             row: None,
             cycle: 0,
             pending: VecDeque::new(),

@@ -39,6 +39,7 @@ impl<B: Backend> TargetRunner<B> {
         // Only an answer confirms.
         self.progress.confirmed_at = None;
         let identified = timeout(LOOK_TIMEOUT, self.backend.identify()).await.ok()?.ok()?;
+        self.progress.gpu_share = identified.identity.gpu_share;
         let epoch = self.progress.epoch.clone()?;
         let workers = self.progress.row.map_or(0, |row| row.workers);
         let facts = self.facts_of(&identified.identity, workers);

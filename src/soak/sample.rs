@@ -58,6 +58,7 @@ impl<B: Backend> TargetRunner<B> {
     async fn warm_up_and_measure(&mut self, cell: Cell, meter: &Arc<Meter>) -> Result<Measured, Halt> {
         let numbers = [self.progress.cycle, cell.workers.into(), cell.batch.into()];
         let warmup = self.warm_up(cell, &numbers, meter).await;
+        self.progress.usual.note_warmup(&warmup);
         if !warmup.is_empty() && self.must_yield().await {
             return Err(Hold::until(SchedulerState::Yielding, None).into());
         }
@@ -81,6 +82,7 @@ impl<B: Backend> TargetRunner<B> {
         let circumstances = Circumstances {
             cell,
             slots: self.progress.slots,
+            gpu_share: self.progress.gpu_share,
             timer_lag_p99: self.lag.counts().p99_since(&lag_before),
             client_cpu_ratio: if available > 0.0 { (cpu_seconds() - cpu_before) / available } else { 0.0 },
         };

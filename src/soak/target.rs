@@ -218,6 +218,7 @@ impl<B: Backend> TargetRunner<B> {
                 let identity = Arc::new(identified.identity.clone());
                 self.progress.id.model = identity.model.as_str().into();
                 self.progress.slots = identity.slots;
+                self.progress.gpu_share = identity.gpu_share;
                 self.progress.confirmed_at = Some(Instant::now());
                 self.publish(Happening::Identified(identity)).await;
                 return Ok(identified);

@@ -55,6 +55,7 @@ const COLUMNS: &[&str] = &[
     "queue_wait_p95",
     "queue_wait_p99",
     "load_seconds",
+    "gpu_share",
     "timer_lag_p99_seconds",
     "client_cpu_ratio",
     "valid",
@@ -156,6 +157,7 @@ pub(super) fn values(target_id: i64, sample: &Sample) -> Vec<Value> {
     let reasons: Vec<&str> = sample.invalid.iter().map(|reason| reason.as_str()).collect();
     values.extend([
         real(m.load_seconds),
+        real(m.gpu_share),
         real(m.timer_lag_p99_seconds),
         Value::Real(m.client_cpu_ratio),
         integer(Some(sample.is_valid().into())),
@@ -278,6 +280,7 @@ pub(super) fn sample(target: &TargetId, row: &Row<'_>) -> Result<Sample, StoreEr
             worker_wait: c.quantiles()?,
             queue_wait: c.quantiles()?,
             load_seconds: c.take()?,
+            gpu_share: c.take()?,
             timer_lag_p99_seconds: c.take()?,
             client_cpu_ratio: c.take()?,
         },

@@ -68,6 +68,7 @@ fn sample(target: &TargetId, epoch: EpochId, cycle: u64, cell: Cell, completed_a
         worker_wait: None,
         queue_wait: quantiles(0.5 * total_seconds),
         load_seconds: None,
+        gpu_share: Some(1.0 / f64::from(cell.batch)),
         timer_lag_p99_seconds: None,
         client_cpu_ratio: 0.01,
     };
@@ -429,9 +430,8 @@ fn check_upgraded(folder: &TempDir) {
     assert_eq!(number(&connection, "user_version").expect("a version"), MIGRATIONS.len() as u64);
     assert_eq!(number(&connection, "auto_vacuum").expect("a mode"), 2);
     // What an old release did not measure is unknown, and can be written from now on.
-    let unknown =
-        |sample: &Sample| sample.measurement.queue_wait.is_none() && sample.measurement.reported_slots.is_none();
-    assert!(samples(folder.path(), EpochId(1)).iter().all(unknown));
+    let known = |m: &Measurement| m.queue_wait.is_some() || m.reported_slots.is_some() || m.gpu_share.is_some();
+    assert!(!samples(folder.path(), EpochId(1)).iter().any(|sample| known(&sample.measurement)));
     let lost: i64 = connection.query_row("SELECT 1 - COUNT(*) FROM latency", [], |row| row.get(0)).expect("a count");
     assert_eq!(lost, 0);
     // The aggregates of old samples know which ones have to stay.

@@ -125,6 +125,7 @@ fn sample(target: &TargetId, cell: Cell, cycle: u64) -> Sample {
         worker_wait: None,
         queue_wait: None,
         load_seconds: None,
+        gpu_share: None,
         timer_lag_p99_seconds: None,
         client_cpu_ratio: 0.0,
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Process, Stage, Target, eventually, free_address, get, scrape, simulator_at};
+use crate::support::{Stage, Target, eventually, free_address, get, scrape, simulator_at};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_llmsoak");
 const GRID: &str = "{workers: [1, 2, 4], batch: [1, 4, 8]}";
@@ -90,14 +90,18 @@ fn a_server_that_ignores_what_it_is_asked_is_found_out_with_the_first_row() {
 fn a_hook_that_changes_nothing_is_found_out_too() {
     let (stage, address) = (Stage::new(), free_address());
     let (_sim, sim) = simulator_at(&address.to_string(), &["--slots", "4"]);
-    let slots = "{mode: server, ready_timeout: 20s, command: [sh, -c, 'echo {workers} >> asked.txt']}";
-    let mut once = stage.once(&[Target { grid: "{workers: [2, 4], batch: [4, 8]}", ..target(sim, slots) }], 1);
+    let note = stage.path().join("asked").display().to_string();
+    let slots = format!("{{mode: server, ready_timeout: 20s, command: [sh, -c, 'echo {{workers}} >> {note}']}}");
+    let mut once = stage.once(&[Target { grid: "{workers: [2, 4], batch: [4, 8]}", ..target(sim, &slots) }], 1);
     assert_eq!(once.code(), Some(0), "{}", once.stderr());
     assert!(once.stderr().contains("the server did not take the slots asked for"), "{}", once.stderr());
     let history = stage.history();
     let details: Vec<String> = history.column("SELECT detail FROM event WHERE kind = 'slots_switched' ORDER BY detail");
     let asked: Vec<&str> = details.iter().filter_map(|detail| detail.split(", ready").next()).collect();
     assert_eq!(asked, ["asked 2, reported 4", "asked 4, reported 4"]);
+    let mut noted: Vec<String> = std::fs::read_to_string(note).expect("it ran").lines().map(str::to_owned).collect();
+    noted.sort();
+    assert_eq!(noted, ["2", "4"]);
 }
 
 #[test]
@@ -174,7 +178,7 @@ fn a_port_that_is_taken_is_told_and_nobody_elses_server_is_measured() {
     let slots = child(address, "");
     let mut once = stage.once(&[target(address, &slots)], 1);
     assert_eq!(once.code(), Some(2), "{}", once.stderr());
-    assert!(once.stderr().contains("another server answers at the target's url"), "{}", once.stderr());
+    assert!(once.stderr().contains("another server answers at this address"), "{}", once.stderr());
     assert!(TcpStream::connect(address).is_ok());
 }
 
@@ -201,7 +205,11 @@ fn the_presets_call_their_servers_as_these_want_to_be_called() {
             "arguments: [--model, m.gguf], context_per_slot: 2048",
             "llama-server --host {host} --port {port} --parallel {workers} --ctx-size {context} --metrics --model m.gguf|||",
         ),
-        ("vllm", "arguments: [--enforce-eager]", "vllm serve tiny:1m --host {host} --port {port} --max-num-seqs {workers} --enforce-eager|||"),
+        (
+            "vllm",
+            "arguments: [--enforce-eager]",
+            "vllm serve tiny:1m --host {host} --port {port} --max-num-seqs {workers} --enforce-eager|||",
+        ),
     ] {
         let (stage, address) = (Stage::new(), free_address());
         let calls = stage.path().join("calls").display().to_string();
@@ -221,7 +229,10 @@ fn the_presets_call_their_servers_as_these_want_to_be_called() {
             format!("{}/{}", folder.path().display(), filled.replace("{context}", &(workers * 2048).to_string()))
         };
         assert_eq!(calls, [expected(1), expected(2)], "{preset}");
-        assert_eq!(stage.history().column::<i64>("SELECT observed_parallelism_peak FROM sample ORDER BY workers"), [1, 2]);
+        assert_eq!(
+            stage.history().column::<i64>("SELECT observed_parallelism_peak FROM sample ORDER BY workers"),
+            [1, 2]
+        );
         check_nothing_left(&address.to_string());
     }
 }

@@ -2,6 +2,10 @@
 -- samples of older releases.
 ALTER TABLE sample ADD COLUMN reported_slots INTEGER;
 
+-- The share of the model in the GPU's memory, 0 to 1; NULL where the server does not tell, and
+-- in samples of older releases.
+ALTER TABLE sample ADD COLUMN gpu_share REAL;
+
 -- Requests that found the model not loaded, on purpose; in no sample. Seconds.
 CREATE TABLE canary (
     id INTEGER PRIMARY KEY,
