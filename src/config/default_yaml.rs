@@ -19,7 +19,7 @@ use super::keys::{
     TEMPERATURE, WARMUP_REQUESTS, default_grid,
 };
 use super::kind::{Choices, percent, words};
-use super::value::lists;
+use super::value::{OFF, lists};
 use super::window::LOCAL;
 use crate::domain::duration::show;
 
@@ -67,7 +67,7 @@ pub fn default_yaml() -> String {
 /// The configuration file of a draft, every key in it.
 pub fn draft_yaml(draft: &Draft) -> String {
     let target = [target(draft), grid(draft), slots(), request(draft), budget(), validity()].concat();
-    let yaml = [storage(), target, schedule(), report(), metrics()].concat();
+    let yaml = [storage(), target, schedule(), canary(), report(), metrics()].concat();
     remarked(&aligned(&yaml), &draft.remarks)
 }
 
@@ -324,6 +324,15 @@ fn schedule() -> String {
         yields = default.yield_to_foreign_load,
         warmups = default.warmup_requests,
         warmup_bounds = bounds(&WARMUP_REQUESTS),
+    )
+}
+
+fn canary() -> String {
+    let every = SchedulePlan::with_seed(0).canary_every.map_or_else(|| OFF.to_owned(), show);
+    format!(
+        "canary: # now and then the model is unloaded, to see how long it takes to load
+  every: {every} # off, or such as 6h; works with Ollama, and with servers that llmsoak starts
+"
     )
 }
 

@@ -1,13 +1,14 @@
 //! Kinds of values that belong to one key each.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::domain::Grid;
 use crate::domain::plan::Secret;
 
-use super::kind::{Kind, number_in, seen, text, whole};
+use super::kind::{Kind, duration, number_in, seen, text, whole};
 use super::problem::Fault;
 use super::tree::{Node, Value};
 
@@ -111,6 +112,21 @@ pub(super) fn seed(bounds: RangeInclusive<u64>) -> Kind<'static, Option<u64>> {
         Value::Text(word) if word == RANDOM => Ok(None),
         Value::Whole(_) => given.read(node).map(Some),
         other => Err(Fault::new(format!("must be random or a whole number, not {}", other.kind()))),
+    })
+}
+
+/// The word for what never happens.
+pub(super) const OFF: &str = "off";
+
+/// A duration within bounds, or `None` for what never happens.
+pub(super) fn off_or(bounds: RangeInclusive<Duration>) -> Kind<'static, Option<Duration>> {
+    let given = duration(bounds);
+    Kind::new(json!({"anyOf": [{"const": OFF}, given.schema()]}), move |node| match &node.value {
+        Value::Text(word) if word == OFF => Ok(None),
+        _ => given.read(node).map(Some).map_err(|fault| match fault.hint {
+            None => fault.hint("or off"),
+            Some(_) => fault,
+        }),
     })
 }
 

@@ -1,21 +1,23 @@
 //! The whole file, and the sections that are no more than a few keys.
 
 use crate::domain::LatencyMeasure;
-use crate::domain::plan::{MetricsPlan, ReportPlan, StoragePlan};
+use crate::domain::plan::{MetricsPlan, ReportPlan, SchedulePlan, StoragePlan};
 
 use super::super::Config;
 use super::super::files::Surroundings;
 use super::super::kind::{duration, one_of, path, whole};
 use super::super::section::Section;
-use super::super::value::{buckets, one_list_of};
+use super::super::value::{buckets, off_or, one_list_of};
 use super::schedule::schedule;
 use super::target::targets;
-use super::{CELL_DETAILS, COUNT, HISTOGRAM_LABELS, REPORT_EVERY, REPORTS_KEPT, RETENTION};
+use super::{CANARY_EVERY, CELL_DETAILS, COUNT, HISTOGRAM_LABELS, REPORT_EVERY, REPORTS_KEPT, RETENTION};
 
 /// The whole file.
 pub(in crate::config) fn config(root: &mut Section<'_>, around: Surroundings<'_>) -> Config {
     let storage = root.section("storage", storage);
     let (schedule, seed_was_drawn) = root.section("schedule", |s| schedule(s, around));
+    let canary_every = root.section("canary", |s| s.take_or("every", schedule.canary_every, off_or(CANARY_EVERY)));
+    let schedule = SchedulePlan { canary_every, ..schedule };
     Config {
         storage,
         targets: targets(root, around, schedule.warmup_requests),

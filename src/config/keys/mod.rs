@@ -35,6 +35,8 @@ const RETENTION: RangeInclusive<Duration> = DAY..=Duration::from_secs(3650 * 86_
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 const PAUSE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 const CYCLE_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=YEAR;
+/// A model is loaded in less than a minute, or the canary would do nothing else.
+const CANARY_EVERY: RangeInclusive<Duration> = Duration::from_secs(60)..=YEAR;
 const REPORT_EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=YEAR;
 /// Beyond a minute, nothing that is timed means anything.
 const TIMER_LAG: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);

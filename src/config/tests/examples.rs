@@ -29,9 +29,20 @@ fn read_example(name: &str, text: &str) -> Config {
 fn every_example_is_sound() {
     let names: Vec<String> =
         examples().into_iter().map(|(name, text)| (name.clone(), read_example(&name, &text)).0).collect();
-    let expected =
-        [
-"hosted-api", "llama.cpp-slots", "llama.cpp", "lm-studio", "ollama-slots", "ollama", "sglang", "systemd-slots", "tgi", "vllm-slots", "vllm"].map(|n| format!("{n}.yml"));
+    let expected = [
+        "hosted-api",
+        "llama.cpp-slots",
+        "llama.cpp",
+        "lm-studio",
+        "ollama-slots",
+        "ollama",
+        "sglang",
+        "systemd-slots",
+        "tgi",
+        "vllm-slots",
+        "vllm",
+    ]
+    .map(|n| format!("{n}.yml"));
     assert_eq!(names, expected);
 }
 

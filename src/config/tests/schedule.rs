@@ -144,3 +144,17 @@ fn a_drawn_seed_is_told_from_a_given_one() {
         assert_eq!(read_in_tokyo(schedule).expect(schedule).seed_was_drawn, expected, "{schedule}");
     }
 }
+
+#[test]
+fn a_canary_comes_now_and_then_or_never() {
+    let every = |yaml: &str| read(&target(yaml)).expect("is sound").schedule.canary_every;
+    assert_eq!(every(""), None);
+    assert_eq!(every("canary: {every: off}"), None);
+    assert_eq!(every("canary: {every: 6h}"), Some(Duration::from_secs(21_600)));
+    check_target("canary: {every: 59s}", "f:4: canary.every: must be from 1m to 365d, not `59s`; hint: or off");
+    check_target("canary: {every: 6}", "f:4: canary.every: needs a unit; hint: write `6s` for seconds");
+    check_target(
+        "canary: {every: no}",
+        "f:4: canary.every: must be a duration such as 5s, 300ms or 1h30m, not `no`; hint: or off",
+    );
+}

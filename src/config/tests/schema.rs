@@ -39,7 +39,7 @@ fn keys_of_reader() -> Keys {
     let strange = "zzzzzzzzzzzzzzzzzzzzzzzz: 1";
     let section = format!("{{{strange}}}");
     let yaml = format!(
-        "{{{strange}, storage: {section}, schedule: {section}, report: {section},
+        "{{{strange}, storage: {section}, schedule: {section}, canary: {section}, report: {section},
          metrics: {{{strange}, buckets: {section}}},
          targets: [{{{strange}, tls: {section}, grid: {section},
                     slots: {{{strange}, process: {section}}}, request: {section}, budget: {section},
@@ -112,7 +112,7 @@ fn what_is_sound_is_valid() {
     let much = target(
         "    lane: on\n    grid: {workers: [1], batch: [1, 2]}\n    tls:\n    headers: {X-Team: red}\n    \
          budget: {tokens_per_day: 100000}\nschedule: {seed: 7, max_duty: 0.5, windows: [1:00-24:00]}\n\
-         metrics: {histogram_labels: [], buckets: {request_duration: [1, 2.5]}}\nstorage:\n",
+         metrics: {histogram_labels: [], buckets: {request_duration: [1, 2.5]}}\ncanary: {every: 6h}\nstorage:\n",
     );
     let uncommented = default_yaml().replace("# lane", "lane").replace("# ca_file", "ca_file");
     let hook = target("    slots:\n      mode: server\n      process:\n      command: [set, '{workers}']\n");
@@ -183,6 +183,8 @@ fn what_is_unsound_is_invalid() {
         "metrics: {buckets: {ttft: [1]}}",
         "metrics: {buckets: {request_duration: [0]}}",
         "metrics: {max_series: 0}",
+        "canary: {every: never}",
+        "canary: {every: 6}",
         "report: {keep: 0}",
     ] {
         // A key of a target that is given again takes the place of the first.
