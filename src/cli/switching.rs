@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::config::Config;
+use crate::config::{Config, PRESET_VARIABLES};
 use crate::domain::duration;
 use crate::domain::plan::TargetPlan;
 use crate::domain::slots::{CommandPlan, SlotSwitch, SlotsPlan};
@@ -75,12 +75,13 @@ fn times(number: u64) -> String {
     if number == 1 { "once".to_owned() } else { format!("{number} times") }
 }
 
-/// The value of a variable, where it is the row's. Any other may be a secret: unlike the
-/// arguments of a program, which the system shows to everybody, its variables are its own.
+/// The value of a variable, where it is the row's or a preset's. Any other may be a secret:
+/// unlike the arguments of a program, which the system shows to everybody, its variables are
+/// its own.
 fn shown_value(plan: &CommandPlan, name: &str, value: &str) -> String {
     let template = plan.environment.get(name).map(String::as_str).unwrap_or_default();
     let is_of_row = [CommandPlan::WORKERS, CommandPlan::CONTEXT].iter().any(|mark| template.contains(mark));
-    if is_of_row { quoted(value) } else { "…".to_owned() }
+    if is_of_row || PRESET_VARIABLES.contains(&name) { quoted(value) } else { "…".to_owned() }
 }
 
 /// A word as a shell takes it, on one line.
@@ -142,9 +143,10 @@ mod tests {
 
     #[test]
     fn a_command_line_is_shown_as_it_runs_without_the_variables_that_may_be_secret() {
-        let variables = [("HF_TOKEN", "hf_secret"), ("N", "{workers}"), ("ROOM", "{context} tokens")];
+        let variables =
+            [("HF_TOKEN", "hf_secret"), ("N", "{workers}"), ("OLLAMA_HOST", "[::1]:80"), ("ROOM", "{context} tokens")];
         let by = SlotSwitch::Process(plan(&["serve", "-n={workers}", "a b", "it's", "", "x\n\u{1b}[y"], &variables));
-        let expected = r"HF_TOKEN=… N=2 ROOM='1024 tokens' serve -n=2 'a b' 'it'\''s' '' 'x  [y' (workers 2)";
+        let expected = r"HF_TOKEN=… N=2 OLLAMA_HOST='[::1]:80' ROOM='1024 tokens' serve -n=2 'a b' 'it'\''s' '' 'x  [y' (workers 2)";
         assert_eq!(said(by, 3, 1).1.as_deref(), Some(expected));
     }
 }

@@ -4,7 +4,7 @@
 //! values that know their line, `keys` says which keys there are and what they mean, and
 //! `section` is the reader between the two, which notes every problem instead of
 //! stopping at the first. What a value may be is its `kind`, which the `schema` is made of,
-//! too. What comes out is resolved: no floor below sees a key, a default or an unread file.
+//! too; a server that is named is made a command line by its `preset`. What comes out is resolved: no floor below sees a key, a default or an unread file.
 //! Nothing here speaks to a server.
 
 use std::path::PathBuf;
@@ -31,6 +31,7 @@ mod tests;
 pub use default_yaml::{Draft, default_yaml, draft_yaml};
 pub use files::read_key_file;
 pub use load::{drafted, from_file, without_file};
+pub use preset::PRESET_VARIABLES;
 pub use problem::{Fault, Problem, Problems};
 pub use schema::json_schema;
 

@@ -19,6 +19,10 @@ pub(super) enum ServerPreset {
     Vllm,
 }
 
+/// Variables that presets set. None of them is a secret, whoever gave it its value.
+pub const PRESET_VARIABLES: [&str; 4] =
+    ["OLLAMA_HOST", "OLLAMA_NUM_PARALLEL", "OLLAMA_MAX_LOADED_MODELS", "OLLAMA_CONTEXT_LENGTH"];
+
 /// The context of a slot of llama.cpp's where none is named: its own default is the model's
 /// whole context, shared out, so that each row would have another one.
 const LLAMA_CONTEXT: u32 = 4096;

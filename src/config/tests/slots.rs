@@ -94,6 +94,15 @@ fn presets_are_whole_command_lines() {
 }
 
 #[test]
+fn the_variables_of_presets_are_known_to_be_no_secrets() {
+    let SlotSwitch::Process(plan) = switch_at("http://127.0.0.1:1", "process: {preset: ollama, context_per_slot: 1}")
+    else {
+        panic!("not a process")
+    };
+    assert!(plan.environment.keys().all(|name| PRESET_VARIABLES.contains(&name.as_str())), "{plan:?}");
+}
+
+#[test]
 fn a_users_variable_beats_that_of_the_preset() {
     check_process(
         "http://127.0.0.1:1",
