@@ -84,6 +84,7 @@ fn bounded(series: u64, plan: &MetricsPlan) -> anyhow::Result<()> {
 }
 
 /// What is seen of a target's server.
+#[expect(clippy::large_enum_variant, reason = "there is one for each target")]
 enum Look {
     Server(Result<Seen, RequestFailure>),
     /// Where this program would start it: whether somebody else is there.

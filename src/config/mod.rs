@@ -4,8 +4,9 @@
 //! values that know their line, `keys` says which keys there are and what they mean, and
 //! `section` is the reader between the two, which notes every problem instead of
 //! stopping at the first. What a value may be is its `kind`, which the `schema` is made of,
-//! too; a server that is named is made a command line by its `preset`. What comes out is resolved: no floor below sees a key, a default or an unread file.
-//! Nothing here speaks to a server.
+//! too; a server that is only named is made a command line by its `preset`. What comes out is
+//! resolved: no floor below sees a key, a default or an unread file. Nothing here speaks to a
+//! server.
 
 use std::path::PathBuf;
 
