@@ -13,8 +13,8 @@ use crate::domain::plan::{
 use crate::domain::{Endpoint, LatencyMeasure};
 
 use super::keys::{
-    APIS, CELL_DETAILS, CONNECT_TIMEOUT, ENDPOINTS, HISTOGRAM_LABELS, MAX_DUTY, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE,
-    PRESETS, PROMPT_TOKENS, REPORTS_KEPT, TEMPERATURE, WARMUP_REQUESTS, default_grid,
+    APIS, CELL_DETAILS, CONNECT_TIMEOUT, ENDPOINTS, HISTOGRAM_LABELS, LANGUAGES, MAX_DUTY, ORDERS, OUTPUT_TOKENS,
+    PREFIX_CACHE, PRESETS, PROMPT_TOKENS, REPORTS_KEPT, TEMPERATURE, WARMUP_REQUESTS, default_grid,
 };
 use super::kind::{Choices, percent, words};
 use super::value::lists;
@@ -308,10 +308,13 @@ fn report() -> String {
         "report:
   every: {every} # from one report to the next
   keep: {keep} # reports of each target, {kept_bounds}; older ones are deleted
+  language: {language} # {languages}
 ",
         every = show(default.every),
         keep = default.keep,
         kept_bounds = bounds(&REPORTS_KEPT),
+        language = default.language.code(),
+        languages = words(LANGUAGES, " | "),
     )
 }
 

@@ -6,7 +6,9 @@
 
 pub mod aggregate;
 pub mod cell;
+pub mod checksum;
 pub mod duration;
+pub mod entry;
 pub mod environment;
 pub mod event;
 pub mod failure;
@@ -19,6 +21,8 @@ pub mod window;
 
 pub use aggregate::{CellAggregate, Moments};
 pub use cell::{Cell, Grid, GridError};
+pub use checksum::checksum;
+pub use entry::{CycleEntry, Entry, EntryKind, EpochEntry, EventEntry};
 pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};
 pub use event::{Event, Happening, SchedulerState};
 pub use failure::{FailureKind, InvalidReason, RequestFailure};

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::section::CHART_FOLDER;
 use super::{Chart, Report};
+use crate::domain::checksum;
 
 /// The file that makes a folder a report.
 const MARKDOWN_FILE: &str = "report.md";
@@ -143,11 +144,6 @@ fn folder_name(target: &str) -> String {
         name = format!("{name}-{:016x}", checksum(target));
     }
     name
-}
-
-/// FNV-1a: stable over versions and machines, which the standard hasher is not.
-fn checksum(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The time of a report as its folder's name, with a number from the second of one second.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::fixture::{empty, measured, named, rejected, sample, spread};
 use super::{Report, ReportInput, html, render, snapshot};
+use crate::domain::plan::Language;
 use crate::domain::{Cell, Grid};
 
 fn small() -> Grid {
@@ -11,7 +12,7 @@ fn small() -> Grid {
 }
 
 fn report_of(input: &ReportInput) -> Report {
-    render(input).expect("can be rendered")
+    render(input, Language::English).expect("can be rendered")
 }
 
 fn chart<'a>(report: &'a Report, file_name: &str) -> &'a str {

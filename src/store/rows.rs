@@ -9,7 +9,8 @@ use rusqlite::types::Value;
 
 use super::error::StoreError;
 use crate::domain::{
-    Cell, EpochId, FailureKind, Grid, InvalidReason, Measurement, Moments, Quantiles, Sample, TargetId, TokenSource,
+    Cell, EpochId, Facts, FailureKind, Grid, InvalidReason, Measurement, Moments, Quantiles, Sample, TargetId,
+    TokenSource,
 };
 
 /// The columns of `sample` after `target_id`, in the order of [`values`] and [`sample`].
@@ -69,6 +70,11 @@ pub(super) fn insert() -> String {
 /// `SELECT` of all columns, for [`sample`], and of the `id`.
 pub(super) fn select() -> String {
     format!("SELECT {}, id FROM sample", COLUMNS.join(", "))
+}
+
+pub(super) fn facts_text(facts: &Facts) -> String {
+    // A map of strings always has a JSON form.
+    serde_json::to_string(facts).unwrap_or_default()
 }
 
 /// A grid as the history writes it.

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::domain::Endpoint;
-use crate::domain::plan::{Api, CellDetail, CellOrder, HistogramLabels};
+use crate::domain::plan::{Api, CellDetail, CellOrder, HistogramLabels, Language};
 
 use super::kind::Choices;
 use super::value::Lists;
@@ -62,6 +62,8 @@ pub(super) const ORDERS: Choices<CellOrder> = &[("shuffled", CellOrder::Shuffled
 /// Whether prefix caches are avoided.
 pub(super) const PREFIX_CACHE: Choices<bool> = &[("avoid", true), ("allow", false)];
 pub(super) const PRESETS: Choices<Preset> = &[("auto", Preset::Auto), ("legacy", Preset::Legacy)];
+pub(super) const LANGUAGES: Choices<Language> =
+    &[(Language::English.code(), Language::English), (Language::Russian.code(), Language::Russian)];
 pub(super) const CELL_DETAILS: Choices<CellDetail> =
     &[("full", CellDetail::Full), ("core", CellDetail::Core), ("off", CellDetail::Off)];
 pub(super) const HISTOGRAM_LABELS: Lists<HistogramLabels> = &[
