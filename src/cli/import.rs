@@ -36,7 +36,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         Ok((_, entry)) => anyhow::Ok(source.renamed(entry)),
         Err(malformed) => Err(source.told(&malformed)),
     });
-    for epoch in import.write(read, &content.last_samples)? {
+    for epoch in import.write(read, &content.ends)? {
         print(told(&epoch));
     }
     Ok(ExitCode::SUCCESS)

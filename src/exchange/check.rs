@@ -18,8 +18,8 @@ pub struct Content {
     /// Whose entries they are.
     pub targets: BTreeSet<TargetId>,
     pub samples: u64,
-    /// The last sample of each epoch that has one.
-    pub last_samples: BTreeMap<EpochId, Sample>,
+    /// The first and the last sample of each epoch that has any.
+    pub ends: BTreeMap<EpochId, [Sample; 2]>,
 }
 
 /// Reads all entries and checks them.
@@ -96,9 +96,11 @@ impl Survey {
         ensure(sample.started_at <= sample.completed_at, || "completed_at is before started_at".to_owned())?;
         check_measurement(&sample.measurement)?;
         self.content.samples += 1;
-        let last = self.content.last_samples.get(&sample.epoch);
-        if last.is_none_or(|last| last.completed_at <= sample.completed_at) {
-            self.content.last_samples.insert(sample.epoch, sample);
+        match self.content.ends.get_mut(&sample.epoch) {
+            None => drop(self.content.ends.insert(sample.epoch, [sample.clone(), sample])),
+            Some([_, last]) if last.completed_at <= sample.completed_at => *last = sample,
+            Some([first, _]) if sample.completed_at < first.completed_at => *first = sample,
+            Some(_) => {}
         }
         Ok(())
     }

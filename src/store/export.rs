@@ -4,9 +4,9 @@ use rusqlite::{Connection, Row, params};
 
 use super::aggregates;
 use super::error::StoreError;
-use super::reader::{IMPORTED_CYCLES, Reader, facts};
+use super::reader::{IMPORTED_CYCLES, Reader};
 use super::rows::{self, Columns};
-use crate::domain::{CycleEntry, Entry, EntryKind, Epoch, EpochEntry, EpochId, EventEntry, TargetId};
+use crate::domain::{CycleEntry, Entry, EntryKind, EpochEntry, EpochId, EventEntry, TargetId};
 
 impl Reader {
     /// Hands every entry to `take`: epoch by epoch each with its cycles, samples and cells, then
@@ -64,13 +64,7 @@ fn epochs(connection: &Connection, target: Option<&str>) -> Result<Vec<EpochEntr
         epochs.push(EpochEntry {
             target: TargetId::new(&c.take::<String>()?, &c.take::<String>()?),
             url: c.take()?,
-            epoch: Epoch {
-                id: EpochId(c.take()?),
-                identity: facts(&c.take::<String>()?)?,
-                load: facts(&c.take::<String>()?)?,
-                first_seen: c.time()?,
-                last_seen: c.time()?,
-            },
+            epoch: rows::epoch(c)?,
         });
     }
     Ok(epochs)

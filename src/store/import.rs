@@ -13,9 +13,10 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use super::error::StoreError;
 use super::reader::{IMPORTED_CYCLES, MEASURED_HERE};
+use super::rows::{self, Columns};
 use super::schema::{Lock, open_beside, open_to_write};
-use super::{FILE_NAME, aggregates, rows};
-use crate::domain::{CycleEntry, Entry, EpochEntry, EpochId, EventEntry, Sample, TargetId};
+use super::{FILE_NAME, aggregates};
+use crate::domain::{CycleEntry, Entry, Epoch, EpochEntry, EpochId, EventEntry, Sample, TargetId};
 
 /// Samples that may be written while a daemon waits for its turn: a second or two of the five
 /// for which it waits.
@@ -64,18 +65,21 @@ impl Import {
     }
 
     /// Writes all entries, in the order of a file: those of an epoch after it. An error, of an
-    /// entry too, leaves the history as it was. `last_samples`: of each epoch that has samples.
+    /// entry too, leaves the history as it was. `ends`: the first and the last sample of each
+    /// epoch that has any.
     ///
-    /// An epoch of the same source is gone on with: what is newer than it is added. An epoch
-    /// whose last sample was measured here is passed over: the file is this history's own.
+    /// An epoch whose last sample was measured here is passed over: the file is this history's
+    /// own. One that was imported before, so that its source or its first sample is there, is
+    /// gone on with: what is newer is added. Printed figures have no time of their own and are
+    /// all there.
     pub fn write<E: From<StoreError>>(
         &mut self,
         entries: impl Iterator<Item = Result<Entry, E>>,
-        last_samples: &BTreeMap<EpochId, Sample>,
+        ends: &BTreeMap<EpochId, [Sample; 2]>,
     ) -> Result<Vec<ImportedEpoch>, E> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = transaction.map_err(StoreError::from)?;
-        let mut writing = Writing { transaction, last_samples, epochs: BTreeMap::new(), events: BTreeMap::new() };
+        let mut writing = Writing { transaction, ends, epochs: BTreeMap::new(), events: BTreeMap::new() };
         for entry in entries {
             writing.take(entry?)?;
         }
@@ -102,7 +106,7 @@ type Events = BTreeSet<(String, String, String)>;
 
 struct Writing<'a> {
     transaction: Transaction<'a>,
-    last_samples: &'a BTreeMap<EpochId, Sample>,
+    ends: &'a BTreeMap<EpochId, [Sample; 2]>,
     /// By their number in the file.
     epochs: BTreeMap<EpochId, Place>,
     events: BTreeMap<TargetId, (i64, Events)>,
@@ -128,12 +132,16 @@ impl Writing<'_> {
         let target_id = self.target(entry)?;
         let (id, was_there, newer_than) = if let Some(own) = self.measured_here(target_id, entry)? {
             (own, true, None)
-        } else if let Some((id, last_seen)) = self.imported_before(target_id, entry)? {
-            self.transaction.execute(
-                "UPDATE epoch SET identity = ?2, last_seen = MAX(last_seen, ?3) WHERE id = ?1",
-                params![id, rows::facts_text(&entry.epoch.identity), rows::time(entry.epoch.last_seen)],
-            )?;
-            (id, true, Some(last_seen))
+        } else if let Some(mut known) = self.imported_before(target_id, entry)? {
+            let newer_than = (!entry.epoch.is_of_printed_figures()).then_some(known.last_seen);
+            if newer_than.is_some() {
+                known.learn(&entry.epoch.identity);
+                self.transaction.execute(
+                    "UPDATE epoch SET identity = ?2, last_seen = MAX(last_seen, ?3) WHERE id = ?1",
+                    params![known.id.0, rows::facts_text(&known.identity), rows::time(entry.epoch.last_seen)],
+                )?;
+            }
+            (known.id.0, true, newer_than)
         } else {
             (self.new_epoch(target_id, entry)?, false, Some(Timestamp::MIN))
         };
@@ -156,31 +164,37 @@ impl Writing<'_> {
 
     /// The epoch of this history that the file's is, if its last sample was measured here.
     fn measured_here(&self, target_id: i64, entry: &EpochEntry) -> Result<Option<i64>, StoreError> {
-        let Some(last) = self.last_samples.get(&entry.epoch.id) else {
-            let sql =
-                format!("SELECT id FROM epoch WHERE target_id = ?1 AND first_seen = ?2 AND {MEASURED_HERE} LIMIT 1");
-            let found =
-                self.transaction
-                    .query_row(&sql, params![target_id, rows::time(entry.epoch.first_seen)], |row| row.get(0));
-            return Ok(found.optional()?);
-        };
-        let sql = format!(
-            "SELECT epoch.id FROM epoch JOIN sample ON epoch_id = epoch.id
-             WHERE epoch.target_id = ?1 AND {MEASURED_HERE} AND completed_at = ?2 AND started_at = ?3
-               AND workers = ?4 AND batch = ?5 LIMIT 1"
-        );
-        let (completed_at, started_at) = (rows::time(last.completed_at), rows::time(last.started_at));
-        let key = params![target_id, completed_at, started_at, last.cell.workers, last.cell.batch];
+        if let Some([_, last]) = self.ends.get(&entry.epoch.id) {
+            return self.holder(target_id, last, MEASURED_HERE);
+        }
+        let sql = format!("SELECT id FROM epoch WHERE target_id = ?1 AND first_seen = ?2 AND {MEASURED_HERE} LIMIT 1");
+        let key = params![target_id, rows::time(entry.epoch.first_seen)];
         Ok(self.transaction.query_row(&sql, key, |row| row.get(0)).optional()?)
     }
 
-    /// The epoch of the same source with the time until which it is known.
-    fn imported_before(&self, target_id: i64, entry: &EpochEntry) -> Result<Option<(i64, Timestamp)>, StoreError> {
-        let sql = "SELECT id, last_seen FROM epoch WHERE target_id = ?1 AND load = ?2 ORDER BY id LIMIT 1";
-        let key = params![target_id, rows::facts_text(&entry.epoch.load)];
-        let found = self.transaction.query_row(sql, key, |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
-        let found: Option<(i64, String)> = found.optional()?;
-        found.map(|(id, last_seen)| Ok((id, rows::parse_time(&last_seen)?))).transpose()
+    /// The epoch of a target with that sample, among those that a condition holds for.
+    fn holder(&self, target_id: i64, sample: &Sample, condition: &str) -> Result<Option<i64>, StoreError> {
+        let sql = format!(
+            "SELECT epoch.id FROM epoch JOIN sample ON epoch_id = epoch.id
+             WHERE epoch.target_id = ?1 AND {condition} AND completed_at = ?2 AND started_at = ?3
+               AND workers = ?4 AND batch = ?5 LIMIT 1"
+        );
+        let (completed_at, started_at) = (rows::time(sample.completed_at), rows::time(sample.started_at));
+        let key = params![target_id, completed_at, started_at, sample.cell.workers, sample.cell.batch];
+        Ok(self.transaction.query_row(&sql, key, |row| row.get(0)).optional()?)
+    }
+
+    /// The epoch of an earlier import: of the same source, or with the same first sample.
+    fn imported_before(&self, target_id: i64, entry: &EpochEntry) -> Result<Option<Epoch>, StoreError> {
+        let first = self.ends.get(&entry.epoch.id).map(|[first, _]| first);
+        let imported = format!("NOT {MEASURED_HERE}");
+        let holder = first.map(|first| self.holder(target_id, first, &imported)).transpose()?.flatten();
+        let mut statement = self.transaction.prepare(
+            "SELECT id, identity, load, first_seen, last_seen FROM epoch
+             WHERE target_id = ?1 AND (load = ?2 OR id = ?3) ORDER BY id LIMIT 1",
+        )?;
+        let mut found = statement.query(params![target_id, rows::facts_text(&entry.epoch.load), holder])?;
+        found.next()?.map(|row| rows::epoch(&mut Columns::new(row))).transpose()
     }
 
     fn new_epoch(&self, target_id: i64, entry: &EpochEntry) -> Result<i64, StoreError> {

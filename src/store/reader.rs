@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use super::error::StoreError;
+use super::rows::{self, Columns};
 use super::schema::open_to_read;
-use super::{FILE_NAME, aggregates, ledger, rows};
-use crate::domain::{CellAggregate, Epoch, EpochId, Facts, Grid, Sample, Spent, TargetId};
+use super::{FILE_NAME, aggregates, ledger};
+use crate::domain::{CellAggregate, Epoch, EpochId, Grid, Sample, Spent, TargetId};
 
 /// The samples of a cell that are read: more would say no more, and a long epoch has millions.
 pub const SAMPLES_OF_CELL: u32 = 1000;
@@ -91,21 +92,12 @@ impl Reader {
              FROM epoch JOIN target ON target.id = target_id
              WHERE {condition} ORDER BY epoch.id DESC LIMIT 1",
         ))?;
-        let found = statement.query_row(params, |row| {
-            let text = |column| row.get::<_, String>(column);
-            let texts = [text(1)?, text(2)?, text(3)?, text(4)?, text(5)?, text(6)?, text(7)?];
-            Ok((row.get(0)?, texts, row.get::<_, i64>(8)?))
-        });
-        let Some((id, [identity, load, first_seen, last_seen, name, model, url], target_id)) = found.optional()? else {
-            return Ok(None);
-        };
-        let epoch = Epoch {
-            id: EpochId(id),
-            identity: facts(&identity)?,
-            load: facts(&load)?,
-            first_seen: rows::parse_time(&first_seen)?,
-            last_seen: rows::parse_time(&last_seen)?,
-        };
+        let mut found = statement.query(params)?;
+        let Some(row) = found.next()? else { return Ok(None) };
+        let mut columns = Columns::new(row);
+        let epoch = rows::epoch(&mut columns)?;
+        let target = TargetId::new(&columns.take::<String>()?, &columns.take::<String>()?);
+        let (url, target_id): (String, i64) = (columns.take()?, columns.take()?);
         let complete_cycles =
             self.count("SELECT COUNT(*) FROM cycle WHERE epoch_id = ?1 AND completed_at IS NOT NULL", epoch.id.0)?;
         let last_cycle =
@@ -118,19 +110,11 @@ impl Reader {
                 "SELECT seed, grid FROM cycle WHERE target_id = ?1 AND (epoch_id = ?2 OR number < {IMPORTED_CYCLES})
                  ORDER BY epoch_id = ?2 DESC, number DESC LIMIT 1"
             ))?
-            .query_row([target_id, id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+            .query_row([target_id, epoch.id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
             .optional()?;
         let seed = newest_cycle.as_ref().map(|(seed, _)| seed.cast_unsigned());
         let grid = newest_cycle.map(|(_, grid)| rows::parse_grid(&grid)).transpose()?;
-        Ok(Some(EpochSummary {
-            target: TargetId::new(&name, &model),
-            url,
-            epoch,
-            complete_cycles,
-            last_cycle,
-            seed,
-            grid,
-        }))
+        Ok(Some(EpochSummary { target, url, epoch, complete_cycles, last_cycle, seed, grid }))
     }
 
     fn count(&self, sql: &str, id: i64) -> Result<u64, StoreError> {
@@ -167,8 +151,4 @@ impl Reader {
     pub fn spending(&self, name: &str, since: Timestamp) -> Result<Vec<Spent>, StoreError> {
         ledger::since(&self.connection, name, since)
     }
-}
-
-pub(super) fn facts(text: &str) -> Result<Facts, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::Value { what: "list of facts", text: text.to_owned() })
 }

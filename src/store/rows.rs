@@ -9,7 +9,7 @@ use rusqlite::types::Value;
 
 use super::error::StoreError;
 use crate::domain::{
-    Cell, EpochId, Facts, FailureKind, Grid, InvalidReason, Measurement, Moments, Quantiles, Sample, TargetId,
+    Cell, Epoch, EpochId, Facts, FailureKind, Grid, InvalidReason, Measurement, Moments, Quantiles, Sample, TargetId,
     TokenSource,
 };
 
@@ -240,6 +240,22 @@ impl<'a, 'b> Columns<'a, 'b> {
         };
         reasons.as_deref().unwrap_or_default().split(',').filter(|text| !text.is_empty()).map(known).collect()
     }
+}
+
+pub(super) fn parse_facts(text: &str) -> Result<Facts, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Value { what: "list of facts", text: text.to_owned() })
+}
+
+/// Reads the columns id, identity, load, first_seen and last_seen.
+pub(super) fn epoch(c: &mut Columns<'_, '_>) -> Result<Epoch, StoreError> {
+    // The fields are written in the order of the columns: their initialisers run in it.
+    Ok(Epoch {
+        id: EpochId(c.take()?),
+        identity: parse_facts(&c.take::<String>()?)?,
+        load: parse_facts(&c.take::<String>()?)?,
+        first_seen: c.time()?,
+        last_seen: c.time()?,
+    })
 }
 
 /// Reads a row of [`select`].

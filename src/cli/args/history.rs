@@ -50,6 +50,8 @@ impl From<ReportLanguage> for Language {
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct ImportArgs {
     /// Report of the legacy script (Markdown), or export (JSON lines, or a CSV table of samples)
+    // The configuration file and the log's format have the usual names.
+    #[arg(id = "imported_file", value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -71,7 +73,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     pub storage: StorageArgs,
     /// Form to write in
-    #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
+    #[arg(id = "export_format", long = "format", value_name = "FORMAT", default_value = "jsonl")]
     pub format: ExportFormat,
     /// With --format=csv: which table [default: samples]
     #[arg(long, value_name = "TABLE")]

@@ -53,7 +53,11 @@ fn optima(page: &mut Page, figures: &Figures<'_>, words: &Words) {
             cell.workers.to_string(),
             cell.batch.to_string(),
             figures.shown(rate.median),
-            format!("{} – {}", figures.shown(rate.lower_quartile), figures.shown(rate.upper_quartile)),
+            if rate.samples > 1 {
+                format!("{} – {}", figures.shown(rate.lower_quartile), figures.shown(rate.upper_quartile))
+            } else {
+                NOTHING.to_owned()
+            },
             rate.samples.to_string(),
         ]);
     }
