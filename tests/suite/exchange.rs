@@ -111,13 +111,13 @@ fn a_file_that_is_wrong_somewhere_leaves_the_history_as_it_was() {
     to.on_history("import", &[&old]);
     let before = export(&to, &[]);
     let line = |text: &str, part: &str| text.lines().position(|line| line.contains(part)).expect("a line") + 1;
-    let sample = line(&exported, "\"record\":\"sample\"");
+    let (sample, single) = (line(&exported, "\"record\":\"sample\""), line(&exported, "\"workers\":1,"));
     let last = exported.lines().count();
     let cases = [
         (
             "a.jsonl",
             exported.replacen("\"workers\":1,", "\"workers\":0,", 1),
-            sample,
+            single,
             "workers: must be from 1 to 65536",
         ),
         (
