@@ -15,6 +15,7 @@ mod figures;
 #[cfg(test)]
 mod fixture;
 mod history;
+mod index;
 mod markdown;
 mod number;
 mod page;

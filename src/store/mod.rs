@@ -8,6 +8,8 @@ mod aggregates;
 mod error;
 mod export;
 mod import;
+#[cfg(test)]
+mod import_tests;
 mod latency;
 mod ledger;
 mod reader;
