@@ -31,7 +31,7 @@ impl<W: Write> Table<W> {
 
     pub(super) fn write(&mut self, entry: &Entry) -> io::Result<()> {
         let written = match (self.kind, entry) {
-            (EntryKind::Epochs, Entry::Epoch(epoch)) => self.out.serialize(EpochRow::of(epoch, |facts| json(facts))),
+            (EntryKind::Epochs, Entry::Epoch(epoch)) => self.out.serialize(EpochRow::of(epoch, json)),
             (EntryKind::Cycles, Entry::Cycle(cycle)) => {
                 self.out.serialize(CycleRow::of(cycle, |grid| json(&GridRow::of(grid))))
             }

@@ -30,7 +30,7 @@ impl Form {
 pub struct Writing<W: Write>(Kind<W>);
 
 enum Kind<W: Write> {
-    Csv(Table<W>),
+    Csv(Box<Table<W>>),
     Jsonl(W),
     Benchstat(W),
 }
@@ -45,7 +45,7 @@ impl<W: Write> Writing<W> {
     /// Begins with what stands before the first entry.
     pub fn begin(form: Form, mut out: W) -> io::Result<Self> {
         Ok(Self(match form {
-            Form::Csv(kind) => Kind::Csv(Table::new(out, kind)),
+            Form::Csv(kind) => Kind::Csv(Box::new(Table::new(out, kind))),
             Form::Jsonl => {
                 jsonl::write_head(&mut out)?;
                 Kind::Jsonl(out)

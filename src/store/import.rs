@@ -18,9 +18,9 @@ use super::schema::{Lock, open_beside, open_to_write};
 use super::{FILE_NAME, aggregates};
 use crate::domain::{CycleEntry, Entry, Epoch, EpochEntry, EpochId, EventEntry, Sample, TargetId};
 
-/// Samples that may be written while a daemon waits for its turn: a second or two of the five
-/// for which it waits.
-const MOST_BESIDE_A_DAEMON: u64 = 50_000;
+/// Samples that may be written while a daemon waits for its turn: on a busy machine two of the
+/// five seconds for which it waits.
+const MOST_BESIDE_A_DAEMON: u64 = 10_000;
 
 /// A history that is open for an import.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ pub(crate) fn figures() -> Vec<Figures> {
 
 /// The worker counts with the figures of each.
 pub(crate) fn by_workers(figures: &[Figures]) -> impl Iterator<Item = (&'static str, &[Figures])> {
-    figures.chunk_by(|one, other| one.workers == other.workers).map(|row| (row[0].workers, row))
+    figures.chunk_by(|one, other| one.workers == other.workers).filter_map(|row| Some((row.first()?.workers, row)))
 }
 
 /// The best of a row: of the highest rate.
