@@ -98,7 +98,7 @@ fn in_russian_all_words_are_russian() {
             .join(" ");
         let words = |text: &str| {
             let words = text.split(|c: char| !c.is_alphabetic());
-            let is_latin = |word: &&str| word.len() > 2 && word.chars().all(|c| c.is_ascii());
+            let is_latin = |word: &&str| word.len() > 2 && word.is_ascii();
             words.filter(is_latin).map(str::to_owned).collect::<Vec<_>>()
         };
         let files: Vec<String> = charts.iter().flat_map(|chart| words(&chart.file_name)).collect();
