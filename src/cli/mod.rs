@@ -7,10 +7,13 @@ pub mod args;
 mod bill;
 mod check;
 mod demo;
+mod export;
 mod found;
 mod hints;
+mod import;
 mod init;
 mod known;
+mod listen;
 mod log;
 mod observe;
 mod once;
@@ -52,6 +55,8 @@ pub fn main() -> ExitCode {
         Command::Sim(sim) => sim::run(&sim),
         Command::Check(check) => check::run(&check),
         Command::Report(report) => reporting::run(&report),
+        Command::Import(import) => import::run(&import),
+        Command::Export(export) => export::run(&export),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "llmsoak", &mut script);

@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::args::ReportArgs;
+use super::args::{ConfigArgs, ReportArgs, StorageArgs};
 use super::print;
 use super::session::Listener;
 use crate::config::{self, Config};
-use crate::domain::plan::ReportPlan;
-use crate::domain::{Happening, TargetId};
+use crate::domain::plan::{Language, ReportPlan};
+use crate::domain::{EpochId, Happening, TargetId};
 use crate::metrics::ReportCounter;
 use crate::report::{ReportInput, render, snapshot};
 use crate::soak::WallClock;
@@ -29,6 +29,7 @@ pub(super) struct Reports {
     storage: PathBuf,
     folder: PathBuf,
     keep: usize,
+    language: Language,
     targets: Vec<String>,
     clock: WallClock,
     counter: ReportCounter,
@@ -40,6 +41,7 @@ impl Reports {
             storage: config.storage.path.clone(),
             folder: config.reports_folder(),
             keep: config.report.keep,
+            language: config.report.language,
             targets: config.targets.iter().map(|target| target.name.clone()).collect(),
             clock,
             counter,
@@ -83,7 +85,19 @@ impl Reports {
         let history = Reader::open(&self.storage)?;
         let Some(input) = ReportInput::from_history(&history, name, None, now)? else { return Ok(None) };
         *target = input.target.clone();
-        Ok(Some(snapshot::write(&self.folder, &render(&input)?, name, now, self.keep)?))
+        self.write_input(&input).map(Some)
+    }
+
+    fn write_input(&self, input: &ReportInput) -> anyhow::Result<PathBuf> {
+        let report = render(input, self.language)?;
+        Ok(snapshot::write(&self.folder, &report, &input.target.name, input.generated_at, self.keep)?)
+    }
+
+    /// Writes a report of that epoch.
+    fn write_epoch(&self, id: EpochId) -> anyhow::Result<PathBuf> {
+        let history = Reader::open(&self.storage)?;
+        let summary = history.epoch(id)?.with_context(|| format!("--epoch: the history has no epoch {id}"))?;
+        self.write_input(&ReportInput::of_epoch(&history, summary, self.clock.now())?)
     }
 }
 
@@ -127,29 +141,53 @@ pub(super) async fn write_on_schedule(
     }
 }
 
+/// The folder of the history, which the flag or the configuration names.
+pub(super) fn storage_folder(config: &ConfigArgs, storage: &StorageArgs) -> anyhow::Result<PathBuf> {
+    match &storage.path {
+        // The history alone is enough.
+        Some(path) => Ok(path.clone()),
+        None => Ok(config::from_file(&config.file)?.storage.path),
+    }
+}
+
+fn names(history: &Reader) -> anyhow::Result<BTreeSet<String>> {
+    Ok(history.targets()?.into_iter().map(|target| target.name.to_string()).collect())
+}
+
+/// That name, if the history has a target of it.
+pub(super) fn known_target<'a>(history: &Reader, name: &'a str) -> anyhow::Result<&'a str> {
+    let known = names(history)?;
+    if !known.contains(name) {
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        anyhow::bail!("--target: the history has no target {name}\n  hint: it has {}", known.join(", "));
+    }
+    Ok(name)
+}
+
 /// `llmsoak report`: of what the history holds, now.
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
-    let (storage, keep) = match &args.storage.path {
+    let (storage, plan) = match &args.storage.path {
         // The history alone is enough.
-        Some(path) => (path.clone(), ReportPlan::default().keep),
+        Some(path) => (path.clone(), ReportPlan::default()),
         None => {
             let config = config::from_file(&args.config.file)?;
-            (config.storage.path, config.report.keep)
+            (config.storage.path, config.report)
         }
     };
-    let known: BTreeSet<String> =
-        Reader::open(&storage)?.targets()?.into_iter().map(|target| target.name.to_string()).collect();
+    let (keep, language) = (plan.keep, args.language.map_or(plan.language, Into::into));
+    let history = Reader::open(&storage)?;
     let targets: Vec<String> = match &args.target {
-        Some(name) if !known.contains(name) => {
-            let names: Vec<&str> = known.iter().map(String::as_str).collect();
-            anyhow::bail!("--target: the history has no target {name}\n  hint: it has {}", names.join(", "));
-        }
-        Some(name) => vec![name.clone()],
-        None => known.into_iter().collect(),
+        Some(name) => vec![known_target(&history, name)?.to_owned()],
+        None => names(&history)?.into_iter().collect(),
     };
     let folder = args.output.clone().unwrap_or_else(|| storage.join(config::REPORTS));
     let (clock, counter) = (WallClock::System, ReportCounter::default());
-    for written in (Reports { storage, folder, keep, targets, clock, counter }).write_all() {
+    let reports = Reports { storage, folder, keep, language, targets, clock, counter };
+    let written = match args.epoch {
+        Some(id) => vec![reports.write_epoch(EpochId(id))],
+        None => reports.write_all(),
+    };
+    for written in written {
         print(format!("{}\n", written?.join("report.md").display()));
     }
     Ok(ExitCode::SUCCESS)

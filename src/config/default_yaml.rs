@@ -14,7 +14,7 @@ use crate::domain::slots::{CommandPlan, SlotsMode};
 use crate::domain::{Endpoint, LatencyMeasure};
 
 use super::keys::{
-    APIS, CELL_DETAILS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, HISTOGRAM_LABELS, MAX_DUTY, ORDERS,
+    APIS, CELL_DETAILS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, HISTOGRAM_LABELS, LANGUAGES, MAX_DUTY, ORDERS,
     OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, READY_TIMEOUT, REPORTS_KEPT, SERVER_PRESETS, SLOTS_MODES,
     TEMPERATURE, WARMUP_REQUESTS, default_grid,
 };
@@ -342,10 +342,13 @@ fn report() -> String {
         "report:
   every: {every} # from one report to the next
   keep: {keep} # reports of each target, {kept_bounds}; older ones are deleted
+  language: {language} # {languages}
 ",
         every = show(default.every),
         keep = default.keep,
         kept_bounds = bounds(&REPORTS_KEPT),
+        language = default.language.code(),
+        languages = words(LANGUAGES, " | "),
     )
 }
 

@@ -166,7 +166,23 @@ pub struct Epoch {
     pub last_seen: Timestamp,
 }
 
+/// The fact of a load that says where an imported epoch comes from; a measured epoch has none.
+/// Of the rest of its load and of its identity an import knows only what its file tells.
+pub const SOURCE: &str = "source";
+/// How the source of figures that were read from a printed report begins.
+pub const LEGACY_SOURCE: &str = "legacy report";
+
 impl Epoch {
+    /// Where an imported epoch comes from; `None` for one that was measured here.
+    pub fn source(&self) -> Option<&str> {
+        self.load.get(SOURCE).map(String::as_str)
+    }
+
+    /// Whether its figures are those of a printed report, rounded as they were printed.
+    pub fn is_of_printed_figures(&self) -> bool {
+        self.source().is_some_and(|source| source.starts_with(LEGACY_SOURCE))
+    }
+
     /// Whether a server and a load that are seen now still belong to this epoch.
     ///
     /// The load must be the same. Of the identity, what either side does not know is no

@@ -7,7 +7,9 @@
 pub mod aggregate;
 pub mod canary;
 pub mod cell;
+pub mod checksum;
 pub mod duration;
+pub mod entry;
 pub mod environment;
 pub mod event;
 pub mod failure;
@@ -22,6 +24,8 @@ pub mod window;
 pub use aggregate::{CellAggregate, Moments};
 pub use canary::Canary;
 pub use cell::{Cell, Grid, GridError};
+pub use checksum::checksum;
+pub use entry::{CycleEntry, Entry, EntryKind, EpochEntry, EventEntry};
 pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};
 pub use event::{Event, Happening, SchedulerState};
 pub use failure::{FailureKind, InvalidReason, RequestFailure};

@@ -281,16 +281,37 @@ impl SchedulePlan {
     }
 }
 
-/// When reports are written and how many are kept.
+/// The languages of reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    #[default]
+    English,
+    Russian,
+}
+
+impl Language {
+    pub const ALL: &[Self] = &[Self::English, Self::Russian];
+
+    /// Its code of two letters, as in ISO 639.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Russian => "ru",
+        }
+    }
+}
+
+/// When reports are written, how many are kept, and their language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportPlan {
     pub every: Duration,
     pub keep: usize,
+    pub language: Language,
 }
 
 impl Default for ReportPlan {
     fn default() -> Self {
-        Self { every: Duration::from_secs(3600), keep: 168 }
+        Self { every: Duration::from_secs(3600), keep: 168, language: Language::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ReportInput;
+use super::number::{as_printed, figure};
 use crate::analysis::optimum::{Optimum, RateEstimate, RateEstimates, optimum};
 use crate::analysis::quantile::{median, quantile, sorted};
 use crate::domain::{Cell, Measurement, Quantiles, Sample};
@@ -175,6 +176,12 @@ impl<'a> Figures<'a> {
 
     pub(super) fn has_copies(&self) -> bool {
         self.input.grid.cells().any(|cell| self.input.grid.is_copy(cell))
+    }
+
+    /// A rate or a number of seconds as text: as exact as repeats make it, or as it was printed in
+    /// the report that it was imported from.
+    pub(super) fn shown(&self, value: f64) -> String {
+        if self.input.epoch.is_of_printed_figures() { as_printed(value) } else { figure(value) }
     }
 
     /// The requests that the server works on at once, where it told.

@@ -4,21 +4,29 @@ use jiff::Timestamp;
 
 use super::ReportInput;
 use crate::domain::Grid;
-use crate::store::{Reader, StoreError};
+use crate::store::{EpochSummary, Reader, StoreError};
 
 impl ReportInput {
-    /// The newest epoch of a target, of any model where none is named; `None` where it was
-    /// never measured.
+    /// The newest epoch of a target, of any model where none is named. One that was never
+    /// measured here may have been imported; `None` where it was not either.
     pub fn from_history(
         history: &Reader,
         name: &str,
         model: Option<&str>,
         generated_at: Timestamp,
     ) -> Result<Option<Self>, StoreError> {
-        let Some(summary) = history.newest_epoch(name, model)? else { return Ok(None) };
+        let summary = match history.newest_epoch(name, model)? {
+            Some(measured) => Some(measured),
+            None => history.newest_import(name, model)?,
+        };
+        summary.map(|summary| Self::of_epoch(history, summary, generated_at)).transpose()
+    }
+
+    /// Any epoch.
+    pub fn of_epoch(history: &Reader, summary: EpochSummary, generated_at: Timestamp) -> Result<Self, StoreError> {
         let samples = history.samples(&summary.target, summary.epoch.id)?;
         let slots = summary.epoch.identity.get("slots").and_then(|slots| slots.parse().ok());
-        Ok(Some(Self {
+        Ok(Self {
             // An epoch without a cycle has no grid yet.
             grid: summary.grid.unwrap_or_else(|| Grid::automatic(slots, true)),
             target: summary.target,
@@ -29,6 +37,6 @@ impl ReportInput {
             seed: summary.seed,
             generated_at,
             version: env!("CARGO_PKG_VERSION"),
-        }))
+        })
     }
 }

@@ -7,6 +7,7 @@
 
 use jiff::Timestamp;
 
+use crate::domain::plan::Language;
 use crate::domain::{Epoch, Grid, Sample, TargetId};
 
 mod chart;
@@ -14,6 +15,7 @@ mod figures;
 #[cfg(test)]
 mod fixture;
 mod history;
+mod index;
 mod markdown;
 mod number;
 mod page;
@@ -66,9 +68,9 @@ pub enum ReportError {
     Chart { file_name: String, reason: String },
 }
 
-/// Writes the report and draws its charts.
-pub fn render(input: &ReportInput) -> Result<Report, ReportError> {
+/// Writes the report in that language and draws its charts.
+pub fn render(input: &ReportInput, language: Language) -> Result<Report, ReportError> {
     let figures = figures::Figures::of(input);
-    let words = &words::ENGLISH;
+    let words = words::of(language);
     Ok(Report { markdown: section::all(&figures, words), charts: chart::all(&figures, words)? })
 }

@@ -7,6 +7,8 @@ pub(super) const NOTHING: &str = "–";
 
 /// Digits of a measured figure.
 const FIGURE_DIGITS: usize = 4;
+/// Digits of a figure in the legacy report.
+const PRINTED_DIGITS: usize = 6;
 /// Digits of a latency quantile, which is less sure.
 const LATENCY_DIGITS: usize = 3;
 
@@ -28,6 +30,12 @@ pub(super) fn significant(value: f64, digits: usize) -> String {
 /// A rate, a number of seconds: a figure of a sample.
 pub(super) fn figure(value: f64) -> String {
     significant(value, FIGURE_DIGITS)
+}
+
+/// A figure that was printed with six digits elsewhere, as it was printed there.
+pub(super) fn as_printed(value: f64) -> String {
+    let text = significant(value, PRINTED_DIGITS);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// A latency in seconds, shown in seconds.
@@ -71,6 +79,20 @@ mod tests {
         check(-2.5, "-2.500");
         check(f64::NAN, NOTHING);
         check(f64::INFINITY, NOTHING);
+    }
+
+    #[test]
+    fn printed_figures_are_shown_as_they_were() {
+        let check = |value: f64, expected: &str| assert_eq!(as_printed(value), expected);
+        check(4.86047, "4.86047");
+        check(0.90349, "0.90349");
+        check(28.385, "28.385");
+        check(282.1, "282.1");
+        check(117.0, "117");
+        check(10049.0, "10049");
+        check(1_234_567.0, "1234567");
+        check(0.0, "0");
+        check(f64::NAN, NOTHING);
     }
 
     #[test]

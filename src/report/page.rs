@@ -5,8 +5,8 @@
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html::push_html};
 
-use super::Chart;
 use super::section::CHART_FOLDER;
+use super::{Chart, words};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -14,9 +14,10 @@ const STYLE: &str = include_str!("page.css");
 pub fn html(markdown: &str, charts: &[Chart]) -> String {
     let mut content = String::new();
     push_html(&mut content, tame(markdown, charts).into_iter());
-    let title = escaped(&title(markdown));
+    let title = title(markdown);
+    let (language, title) = (words::language_of(&title).code(), escaped(&title));
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\

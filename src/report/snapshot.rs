@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 
 use super::section::CHART_FOLDER;
-use super::{Chart, Report};
+use super::{Chart, Report, index};
+use crate::domain::checksum;
 
 /// The file that makes a folder a report.
-const MARKDOWN_FILE: &str = "report.md";
+pub(super) const MARKDOWN_FILE: &str = "report.md";
 /// The link to the newest report of a target.
 const LATEST: &str = "latest";
 /// The names of unfinished things: hidden, with the time and the process that writes.
@@ -38,12 +39,12 @@ pub struct SnapshotError {
 }
 
 /// Tells which path failed in doing what.
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SnapshotError {
+pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SnapshotError {
     move |source| SnapshotError { path: path.to_owned(), action, source }
 }
 
-/// Writes the report, points `latest` at it, and removes all reports of this target but the
-/// `keep` newest; the one just written always stays. Returns its folder.
+/// Writes the report, points `latest` at it, removes all reports of this target but the `keep`
+/// newest, and lists what there is; the one just written always stays. Returns its folder.
 pub fn write(
     dir: &Path,
     report: &Report,
@@ -64,6 +65,7 @@ pub fn write(
     let folder = target.join(name.to_string());
     point_latest(&target, &name.to_string(), generated_at)?;
     prune(&target, name, keep)?;
+    index::write(dir)?;
     Ok(folder)
 }
 
@@ -145,14 +147,9 @@ fn folder_name(target: &str) -> String {
     name
 }
 
-/// FNV-1a: stable over versions and machines, which the standard hasher is not.
-fn checksum(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 /// The time of a report as its folder's name, with a number from the second of one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Name {
+pub(super) struct Name {
     second: i64,
     number: u32,
 }
@@ -160,7 +157,7 @@ struct Name {
 impl Name {
     const FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (time, number) = match text.split_once('-') {
             Some((time, number)) => (time, number.parse().ok().filter(|&number| number >= 2)?),
             None => (text, 1),
@@ -170,7 +167,7 @@ impl Name {
         (name.to_string() == text).then_some(name)
     }
 
-    fn time(self) -> Timestamp {
+    pub(super) fn time(self) -> Timestamp {
         Timestamp::from_second(self.second).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
@@ -202,7 +199,7 @@ fn write_files(folder: &Path, report: &Report) -> Result<(), SnapshotError> {
 }
 
 /// Writes through to the disk: the rename that follows must not overtake the content.
-fn write_file(path: &Path, content: &str) -> io::Result<()> {
+pub(super) fn write_file(path: &Path, content: &str) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()
@@ -256,7 +253,7 @@ fn prune(target: &Path, written: Name, keep: usize) -> Result<(), SnapshotError>
     Ok(())
 }
 
-fn is_report(path: &Path) -> bool {
+pub(super) fn is_report(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|there| there.is_dir()) && path.join(MARKDOWN_FILE).is_file()
 }
 
@@ -276,7 +273,7 @@ fn remove_abandoned(target: &Path, now: Timestamp) -> Result<(), SnapshotError> 
 }
 
 /// The names in a folder, those that are text.
-fn names(folder: &Path) -> Result<Vec<String>, SnapshotError> {
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, SnapshotError> {
     let read = || -> io::Result<Vec<Option<String>>> {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().into_string().ok())).collect()
     };
@@ -356,6 +353,17 @@ mod tests {
         fs::create_dir_all(dir.path().join("box")).expect("can be made");
         symlink("/etc", dir.path().join("box/latest")).expect("can be linked");
         assert!(latest(dir.path(), "box").expect("can be asked").is_none());
+    }
+
+    #[test]
+    fn all_reports_are_listed() {
+        let dir = tempfile::tempdir().expect("has a place");
+        write_at(dir.path(), 0, 3);
+        write_at(dir.path(), 1, 3);
+        let index = fs::read_to_string(dir.path().join("index.md")).expect("is there");
+        let listed = "# llmsoak\n\n## box\n\n- [2026-11-24 17:01:03 UTC](box/20261124T170103Z/report.md)\n\
+                      - [2026-11-24 17:01:02 UTC](box/20261124T170102Z/report.md)\n";
+        assert_eq!(index, listed);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::fixture::{empty, measured, named, rejected, sample, spread};
 use super::{Report, ReportInput, html, render, snapshot};
+use crate::domain::plan::Language;
 use crate::domain::{Cell, Grid, InvalidReason, Sample};
 
 fn small() -> Grid {
@@ -11,7 +12,7 @@ fn small() -> Grid {
 }
 
 fn report_of(input: &ReportInput) -> Report {
-    render(input).expect("can be rendered")
+    render(input, Language::English).expect("can be rendered")
 }
 
 fn chart<'a>(report: &'a Report, file_name: &str) -> &'a str {
@@ -47,6 +48,67 @@ fn a_small_report_reads_like_this() {
     insta::assert_snapshot!("small", report.markdown);
     insta::assert_snapshot!("small_heat_map", chart(&report, "heat-map.svg"));
     insta::assert_snapshot!("small_workers_2", chart(&report, "workers-2.svg"));
+}
+
+#[test]
+fn in_russian_it_reads_like_this() {
+    let mut input = measured(small(), 3);
+    input.samples.push(rejected(&input, 4, Cell::new(4, 8), input.epoch.last_seen));
+    let report = render(&input, Language::Russian).expect("can be rendered");
+    check_whole(&report);
+    insta::assert_snapshot!("russian", report.markdown);
+    assert!(html(&report.markdown, &report.charts).contains("<html lang=\"ru\">"));
+    assert!(html(&report_of(&input).markdown, &[]).contains("<html lang=\"en\">"));
+}
+
+/// No phrase was left in English: of words in Latin letters there are names alone.
+#[test]
+fn in_russian_all_words_are_russian() {
+    const NAMES: &[&str] = &[
+        "llmsoak",
+        "seed",
+        "workers",
+        "Workers",
+        "worker",
+        "workstation",
+        "gemma",
+        "min",
+        "usage",
+        "TTFT",
+        "ITL",
+        "TPOT",
+        "TCP",
+        "TLS",
+        "URL",
+        "UTC",
+    ];
+    let mut noisy = measured(small(), 2);
+    noisy.samples.push(rejected(&noisy, 4, Cell::new(4, 8), noisy.epoch.last_seen));
+    noisy.samples.push(sample(&noisy, 4, Cell::new(7, 3), noisy.epoch.last_seen));
+    for input in [noisy, empty(small())] {
+        let Report { markdown, charts } = render(&input, Language::Russian).expect("can be rendered");
+        // What is code, or where a chart is, has no language.
+        let prose = markdown.split('`').step_by(2).collect::<String>().replace("](charts/", " ");
+        let texts =
+            |svg: &str| svg.split('>').filter_map(|part| Some(part.split_once('<')?.0.to_owned())).collect::<String>();
+        let drawn = charts
+            .iter()
+            .map(|chart| texts(chart.svg.split_once("</style>").expect("has a style").1))
+            .collect::<Vec<_>>()
+            .join(" ");
+        let words = |text: &str| {
+            let words = text.split(|c: char| !c.is_alphabetic());
+            let is_latin = |word: &&str| word.len() > 2 && word.is_ascii();
+            words.filter(is_latin).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let files: Vec<String> = charts.iter().flat_map(|chart| words(&chart.file_name)).collect();
+        let foreign: Vec<String> = [words(&prose), words(&drawn)]
+            .concat()
+            .into_iter()
+            .filter(|word| !NAMES.contains(&word.as_str()) && !files.contains(word))
+            .collect();
+        assert!(foreign.is_empty(), "{foreign:?}");
+    }
 }
 
 #[test]
@@ -155,8 +217,11 @@ fn pictures_to_look_at() {
         ("empty", empty(Grid::automatic(Some(4), true))),
     ];
     for (name, input) in inputs {
-        let report = report_of(&input);
-        let folder = snapshot::write(&dir, &report, name, Timestamp::UNIX_EPOCH, 1).expect("can be written");
-        std::fs::write(folder.join("report.html"), html(&report.markdown, &report.charts)).expect("can be written");
+        for &language in Language::ALL {
+            let report = render(&input, language).expect("can be rendered");
+            let name = format!("{name}-{}", language.code());
+            let folder = snapshot::write(&dir, &report, &name, Timestamp::UNIX_EPOCH, 1).expect("can be written");
+            std::fs::write(folder.join("report.html"), html(&report.markdown, &report.charts)).expect("can be written");
+        }
     }
 }

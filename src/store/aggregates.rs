@@ -63,11 +63,26 @@ impl Entry {
 
 /// Adds a sample that has just been written, within the caller's transaction.
 pub(super) fn add(connection: &Connection, sample: &Sample, sample_id: i64) -> Result<(), StoreError> {
+    let before = find(connection, sample.epoch, sample.cell)?;
+    save(connection, sample.epoch, &Entry::after(before, sample, sample_id))
+}
+
+fn find(connection: &Connection, epoch: EpochId, cell: Cell) -> Result<Option<Entry>, StoreError> {
     let sql = format!("{} WHERE epoch_id = ?1 AND workers = ?2 AND batch = ?3", select());
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = statement.query(params![sample.epoch.0, sample.cell.workers, sample.cell.batch])?;
-    let before = found.next()?.map(entry).transpose()?;
-    save(connection, sample.epoch, &Entry::after(before, sample, sample_id))
+    let mut found = statement.query(params![epoch.0, cell.workers, cell.batch])?;
+    found.next()?.map(entry).transpose()
+}
+
+/// Takes over what another history knew of a cell, where that is of more samples than those
+/// that are there: it had deleted some.
+pub(super) fn restore(connection: &Connection, epoch: EpochId, aggregate: &CellAggregate) -> Result<(), StoreError> {
+    let before = find(connection, epoch, aggregate.cell)?;
+    if before.is_some_and(|entry| entry.aggregate.attempts >= aggregate.attempts) {
+        return Ok(());
+    }
+    let newest_valid_sample = before.and_then(|entry| entry.newest_valid_sample);
+    save(connection, epoch, &Entry { aggregate: *aggregate, newest_valid_sample })
 }
 
 /// The aggregates of an epoch, by workers and then by batch.

@@ -15,6 +15,14 @@ pub enum StoreError {
         "{path}: made by a newer llmsoak (schema {found}, this one knows {known})\n  hint: use that version, or another storage.path"
     )]
     Newer { path: PathBuf, found: usize, known: usize },
+    #[error(
+        "{path}: being written by an older llmsoak (schema {found}, this one knows {known})\n  hint: stop that one first"
+    )]
+    Older { path: PathBuf, found: usize, known: usize },
+    #[error(
+        "storage.path {path}: a llmsoak is measuring into this history and would have to wait too long for {samples} samples to be written (at most {most})\n  hint: stop it for the import"
+    )]
+    TooLargeBeside { path: PathBuf, samples: u64, most: u64 },
     #[error("{path}: not a llmsoak history, or damaged: {source}\n  hint: move the file away; a new one will be made")]
     Foreign { path: PathBuf, source: rusqlite::Error },
     #[error(

@@ -1,12 +1,16 @@
 //! The history: every sample, epoch, cycle and event in one SQLite file.
 //!
-//! One thread writes, one transaction a sample; readers have connections of their own. A
-//! kill at any moment loses at most what is being measured. Nothing here knows the engine,
-//! and nothing that measures waits for it.
+//! One thread writes, one transaction a sample; readers have connections of their own, and so
+//! has an import, which may write beside that thread. A kill at any moment loses at most what is
+//! being measured. Nothing here knows the engine, and nothing that measures waits for it.
 
 mod aggregates;
 mod canaries;
 mod error;
+mod export;
+mod import;
+#[cfg(test)]
+mod import_tests;
 mod latency;
 mod ledger;
 mod reader;
@@ -18,6 +22,7 @@ mod tests;
 mod writer;
 
 pub use error::StoreError;
+pub use import::{Import, ImportedEpoch};
 pub use reader::{EpochSummary, Reader, SAMPLES_OF_CELL};
 pub use retention::Pruned;
 pub use writer::{CycleStart, Entered, Sighting, Writer, WriterStatus};

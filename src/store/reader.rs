@@ -3,15 +3,22 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use super::error::StoreError;
+use super::rows::{self, Columns};
 use super::schema::open_to_read;
-use super::{FILE_NAME, aggregates, canaries, ledger, rows};
-use crate::domain::{Canary, CellAggregate, Epoch, EpochId, Facts, Grid, Sample, Spent, TargetId};
+use super::{FILE_NAME, aggregates, canaries, ledger};
+use crate::domain::{Canary, CellAggregate, Epoch, EpochId, Grid, Sample, Spent, TargetId};
 
 /// The samples of a cell that are read: more would say no more, and a long epoch has millions.
 pub const SAMPLES_OF_CELL: u32 = 1000;
+
+/// What an epoch's load says of one that was measured here: nothing of a source.
+pub(super) const MEASURED_HERE: &str = "(load ->> '$.source' IS NULL)";
+/// Cycles of imported epochs have numbers from here on, so that they never meet those that a
+/// running daemon gives: the epoch's number times this, plus the cycle's own.
+pub(super) const IMPORTED_CYCLES: i64 = 1 << 32;
 
 /// A connection that only reads.
 #[derive(Debug)]
@@ -27,9 +34,9 @@ pub struct EpochSummary {
     pub epoch: Epoch,
     /// Complete cycles of the epoch.
     pub complete_cycles: u64,
-    /// The last cycle of the target in any epoch, 0 where there is none.
+    /// The last cycle of the target in any epoch that was measured here, 0 where there is none.
     pub last_cycle: u64,
-    /// The seed of that cycle's order.
+    /// The seed of the order of the epoch's last cycle, else of the one before the epoch.
     pub seed: Option<u64>,
     /// The grid of that cycle.
     pub grid: Option<Grid>,
@@ -45,6 +52,10 @@ impl Reader {
         Self { connection }
     }
 
+    pub(super) fn shared(&self) -> &Connection {
+        &self.connection
+    }
+
     pub(super) fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
@@ -56,46 +67,54 @@ impl Reader {
         rows.map(|row| row.map(|(name, model)| TargetId::new(&name, &model)).map_err(StoreError::from)).collect()
     }
 
-    /// The newest epoch of a target, of any model where none is named.
+    /// The newest epoch of a target that was measured here, of any model where none is named:
+    /// the one that runs, if it is measured now. An import is never that, however new.
     pub fn newest_epoch(&self, name: &str, model: Option<&str>) -> Result<Option<EpochSummary>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT epoch.id, identity, load, first_seen, last_seen, target.model, target.url, target.id
+        let condition = format!("name = ?1 AND (?2 IS NULL OR model = ?2) AND {MEASURED_HERE}");
+        self.summary(&condition, params![name, model])
+    }
+
+    /// The epoch that was imported last.
+    pub fn newest_import(&self, name: &str, model: Option<&str>) -> Result<Option<EpochSummary>, StoreError> {
+        let condition = format!("name = ?1 AND (?2 IS NULL OR model = ?2) AND NOT {MEASURED_HERE}");
+        self.summary(&condition, params![name, model])
+    }
+
+    /// The epoch of that number.
+    pub fn epoch(&self, id: EpochId) -> Result<Option<EpochSummary>, StoreError> {
+        self.summary("epoch.id = ?1", [id.0])
+    }
+
+    /// The newest epoch that a condition holds for.
+    fn summary(&self, condition: &str, params: impl Params) -> Result<Option<EpochSummary>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT epoch.id, identity, load, first_seen, last_seen, name, model, url, target.id
              FROM epoch JOIN target ON target.id = target_id
-             WHERE name = ?1 AND (?2 IS NULL OR model = ?2) ORDER BY epoch.id DESC LIMIT 1",
-        )?;
-        let found = statement.query_row(params![name, model], |row| {
-            let text = |column| row.get::<_, String>(column);
-            Ok((row.get(0)?, [text(1)?, text(2)?, text(3)?, text(4)?, text(5)?, text(6)?], row.get::<_, i64>(7)?))
-        });
-        let Some((id, [identity, load, first_seen, last_seen, model, url], target_id)) = found.optional()? else {
-            return Ok(None);
-        };
-        let epoch = Epoch {
-            id: EpochId(id),
-            identity: facts(&identity)?,
-            load: facts(&load)?,
-            first_seen: rows::parse_time(&first_seen)?,
-            last_seen: rows::parse_time(&last_seen)?,
-        };
+             WHERE {condition} ORDER BY epoch.id DESC LIMIT 1",
+        ))?;
+        let mut found = statement.query(params)?;
+        let Some(row) = found.next()? else { return Ok(None) };
+        let mut columns = Columns::new(row);
+        let epoch = rows::epoch(&mut columns)?;
+        let target = TargetId::new(&columns.take::<String>()?, &columns.take::<String>()?);
+        let (url, target_id): (String, i64) = (columns.take()?, columns.take()?);
         let complete_cycles =
             self.count("SELECT COUNT(*) FROM cycle WHERE epoch_id = ?1 AND completed_at IS NOT NULL", epoch.id.0)?;
-        let last_cycle = self.count("SELECT COALESCE(MAX(number), 0) FROM cycle WHERE target_id = ?1", target_id)?;
+        let last_cycle =
+            format!("SELECT COALESCE(MAX(number), 0) FROM cycle WHERE target_id = ?1 AND number < {IMPORTED_CYCLES}");
+        let last_cycle = self.count(&last_cycle, target_id)?;
+        // An epoch before its first cycle is going to be measured as the one before it.
         let newest_cycle = self
             .connection
-            .prepare_cached("SELECT seed, grid FROM cycle WHERE target_id = ?1 ORDER BY number DESC LIMIT 1")?
-            .query_row([target_id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+            .prepare_cached(&format!(
+                "SELECT seed, grid FROM cycle WHERE target_id = ?1 AND (epoch_id = ?2 OR number < {IMPORTED_CYCLES})
+                 ORDER BY epoch_id = ?2 DESC, number DESC LIMIT 1"
+            ))?
+            .query_row([target_id, epoch.id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
             .optional()?;
         let seed = newest_cycle.as_ref().map(|(seed, _)| seed.cast_unsigned());
         let grid = newest_cycle.map(|(_, grid)| rows::parse_grid(&grid)).transpose()?;
-        Ok(Some(EpochSummary {
-            target: TargetId::new(name, &model),
-            url,
-            epoch,
-            complete_cycles,
-            last_cycle,
-            seed,
-            grid,
-        }))
+        Ok(Some(EpochSummary { target, url, epoch, complete_cycles, last_cycle, seed, grid }))
     }
 
     fn count(&self, sql: &str, id: i64) -> Result<u64, StoreError> {
@@ -137,8 +156,4 @@ impl Reader {
     pub fn spending(&self, name: &str, since: Timestamp) -> Result<Vec<Spent>, StoreError> {
         ledger::since(&self.connection, name, since)
     }
-}
-
-pub(super) fn facts(text: &str) -> Result<Facts, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::Value { what: "list of facts", text: text.to_owned() })
 }

@@ -4,12 +4,13 @@
 //!
 //! - the samples of a baseline, for later epochs are compared with them;
 //! - the newest valid sample of each cell of a target's newest epoch, so that a program that
-//!   was off for a year still shows results and optimum when it starts.
+//!   was off for a year still shows results and optimum when it starts;
+//! - the same of each imported epoch: an old report has one sample a cell, and is old.
 //!
 //! The running epoch's other samples go when they are old.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::error::StoreError;
 use super::rows;
@@ -21,13 +22,16 @@ pub(super) const SAMPLES_A_STEP: usize = 500;
 /// free pages go too.
 const PAGES_A_STEP: i64 = 1000;
 
-/// The epochs that are no baseline, and whether each is its target's newest. Pinned baselines
-/// will be another `UNION` in `baseline`.
+/// The epochs that are no baseline, and whether each keeps the newest sample of its cells: it is
+/// its target's newest, or it was imported. Pinned baselines will be another `UNION` in
+/// `baseline`.
 ///
 /// The baseline of a target's newest epoch is the newest earlier one with the same load and
 /// a third complete cycle.
 pub(super) const PRUNABLE_EPOCHS: &str = "
-    WITH newest AS (SELECT target_id, MAX(id) AS id FROM epoch GROUP BY target_id),
+    WITH newest AS (
+        SELECT target_id, MAX(id) AS id FROM epoch WHERE load ->> '$.source' IS NULL GROUP BY target_id
+    ),
     baseline AS (
         SELECT (SELECT earlier.id FROM epoch AS earlier
                 WHERE earlier.target_id = newest.target_id AND earlier.id < newest.id
@@ -37,7 +41,7 @@ pub(super) const PRUNABLE_EPOCHS: &str = "
                 ORDER BY earlier.id DESC LIMIT 1) AS id
         FROM newest
     )
-    SELECT id, id IN (SELECT id FROM newest) FROM epoch
+    SELECT id, load ->> '$.source' IS NOT NULL OR id IN (SELECT id FROM newest) FROM epoch
     WHERE id NOT IN (SELECT id FROM baseline WHERE id IS NOT NULL) ORDER BY id";
 
 /// Samples of an epoch that may go, the oldest first. A time index finds them, whatever the
@@ -72,7 +76,8 @@ pub(super) fn step(
     if log_bytes > WAL_BYTES && !checkpoint(connection)? {
         return Ok(Pruned { has_more: true, ..Pruned::default() });
     }
-    let transaction = connection.transaction()?;
+    // At once, for an import may write too: one that began to read could not go on to write.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let doomed = doomed(&transaction, before, samples)?;
     for id in &doomed {
         // The distributions go with their sample.
@@ -100,10 +105,10 @@ fn doomed(transaction: &Transaction<'_>, before: Timestamp, most: usize) -> Resu
     while doomed.len() < most
         && let Some(epoch) = epochs.next()?
     {
-        let (epoch, is_newest): (i64, bool) = (epoch.get(0)?, epoch.get(1)?);
+        let (epoch, keeps_newest): (i64, bool) = (epoch.get(0)?, epoch.get(1)?);
         let rest = i64::try_from(most - doomed.len()).unwrap_or(i64::MAX);
         let mut samples = transaction.prepare_cached(DOOMED)?;
-        let mut samples = samples.query(params![epoch, rows::time(before), is_newest, rest])?;
+        let mut samples = samples.query(params![epoch, rows::time(before), keeps_newest, rest])?;
         while let Some(sample) = samples.next()? {
             doomed.push(sample.get(0)?);
         }

@@ -9,7 +9,8 @@ use rusqlite::types::Value;
 
 use super::error::StoreError;
 use crate::domain::{
-    Cell, EpochId, FailureKind, Grid, InvalidReason, Measurement, Moments, Quantiles, Sample, TargetId, TokenSource,
+    Cell, Epoch, EpochId, Facts, FailureKind, Grid, InvalidReason, Measurement, Moments, Quantiles, Sample, TargetId,
+    TokenSource,
 };
 
 /// The columns of `sample` after `target_id`, in the order of [`values`] and [`sample`].
@@ -71,6 +72,11 @@ pub(super) fn insert() -> String {
 /// `SELECT` of all columns, for [`sample`], and of the `id`.
 pub(super) fn select() -> String {
     format!("SELECT {}, id FROM sample", COLUMNS.join(", "))
+}
+
+pub(super) fn facts_text(facts: &Facts) -> String {
+    // A map of strings always has a JSON form.
+    serde_json::to_string(facts).unwrap_or_default()
 }
 
 /// A grid as the history writes it.
@@ -242,6 +248,22 @@ impl<'a, 'b> Columns<'a, 'b> {
         };
         reasons.as_deref().unwrap_or_default().split(',').filter(|text| !text.is_empty()).map(known).collect()
     }
+}
+
+pub(super) fn parse_facts(text: &str) -> Result<Facts, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Value { what: "list of facts", text: text.to_owned() })
+}
+
+/// Reads the columns id, identity, load, first_seen and last_seen.
+pub(super) fn epoch(c: &mut Columns<'_, '_>) -> Result<Epoch, StoreError> {
+    // The fields are written in the order of the columns: their initialisers run in it.
+    Ok(Epoch {
+        id: EpochId(c.take()?),
+        identity: parse_facts(&c.take::<String>()?)?,
+        load: parse_facts(&c.take::<String>()?)?,
+        first_seen: c.time()?,
+        last_seen: c.time()?,
+    })
 }
 
 /// Reads a row of [`select`].

@@ -26,6 +26,9 @@ const INCREMENTAL: u64 = 2;
 /// How long a reader waits for the writer and the other way round.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Full: each sample is on the disk when its transaction ends, through a power cut too.
+const DURABLE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
+
 /// Holds the folder for one writer; let go when dropped or when the process ends.
 #[derive(Debug)]
 pub(super) struct Lock {
@@ -45,6 +48,20 @@ impl Lock {
     }
 }
 
+/// Opens a file that another process is writing, to write to it too. It has to be of this
+/// program's schema: whoever writes it knows no other.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
+    let foreign = |source| StoreError::Foreign { path: path.to_owned(), source };
+    let connection = Connection::open(path).map_err(foreign)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch(DURABLE).map_err(foreign)?;
+    let found = check_version(&connection, path)?;
+    if found < MIGRATIONS.len() {
+        return Err(StoreError::Older { path: path.to_owned(), found, known: MIGRATIONS.len() });
+    }
+    Ok(connection)
+}
+
 /// Opens the file for writing, making it or bringing it up to date first.
 pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
     let foreign = |source| StoreError::Foreign { path: path.to_owned(), source };
@@ -52,10 +69,7 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Before all else, for it forms the first page: what retention deletes shrinks the file.
     connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(foreign)?;
-    // Full: each sample is on the disk when its transaction ends, through a power cut too.
-    connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
-        .map_err(foreign)?;
+    connection.execute_batch(DURABLE).map_err(foreign)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES.cast_signed()).map_err(foreign)?;
     migrate(&mut connection, path)?;
     make_shrinkable(&connection, path)?;

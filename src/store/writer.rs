@@ -229,7 +229,7 @@ impl Scribe {
                 epoch.last_seen = seen.at;
                 self.history.connection().execute(
                     "UPDATE epoch SET identity = ?2, last_seen = ?3 WHERE id = ?1",
-                    params![epoch.id.0, json(&epoch.identity), rows::time(seen.at)],
+                    params![epoch.id.0, rows::facts_text(&epoch.identity), rows::time(seen.at)],
                 )?;
                 let samples = match seen.running {
                     Some(running) if running == epoch.id => Vec::new(),
@@ -241,7 +241,12 @@ impl Scribe {
                 let connection = self.history.connection();
                 connection.execute(
                     "INSERT INTO epoch (target_id, identity, load, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?4)",
-                    params![target_id, json(&seen.identity), json(&seen.load), rows::time(seen.at)],
+                    params![
+                        target_id,
+                        rows::facts_text(&seen.identity),
+                        rows::facts_text(&seen.load),
+                        rows::time(seen.at)
+                    ],
                 )?;
                 let epoch = Epoch {
                     id: EpochId(connection.last_insert_rowid()),
@@ -354,9 +359,4 @@ fn answer<T>(reply: oneshot::Sender<Result<T, StoreError>>, outcome: Result<T, S
     let fault = outcome.as_ref().err().map(ToString::to_string);
     let _ = reply.send(outcome);
     fault.map_or(Ok(()), Err)
-}
-
-fn json(facts: &Facts) -> String {
-    // A map of strings always has a JSON form.
-    serde_json::to_string(facts).unwrap_or_default()
 }

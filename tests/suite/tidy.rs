@@ -5,18 +5,34 @@ use std::path::{Path, PathBuf};
 use crate::support::root;
 
 /// Each folder of `src` with the folders that it may import, beside itself.
-const FLOORS: [(&str, &[&str]); 13] = [
+const FLOORS: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("analysis", &["domain"]),
     ("client", LOW),
     ("environment", LOW),
     ("process", &["domain"]),
     ("store", LOW),
+    ("exchange", LOW),
     ("sim", LOW),
     ("soak", MIDDLE),
     ("metrics", HIGH),
     ("report", HIGH),
-    ("web", &["domain", "analysis", "client", "environment", "process", "store", "sim", "soak", "metrics", "report"]),
+    (
+        "web",
+        &[
+            "domain",
+            "analysis",
+            "client",
+            "environment",
+            "process",
+            "store",
+            "exchange",
+            "sim",
+            "soak",
+            "metrics",
+            "report",
+        ],
+    ),
     ("config", &["domain"]),
     (
         "cli",
@@ -27,6 +43,7 @@ const FLOORS: [(&str, &[&str]); 13] = [
             "environment",
             "process",
             "store",
+            "exchange",
             "sim",
             "soak",
             "metrics",
@@ -37,8 +54,8 @@ const FLOORS: [(&str, &[&str]); 13] = [
     ),
 ];
 const LOW: &[&str] = &["domain", "analysis"];
-const MIDDLE: &[&str] = &["domain", "analysis", "client", "environment", "process", "store", "sim"];
-const HIGH: &[&str] = &["domain", "analysis", "client", "environment", "process", "store", "sim", "soak"];
+const MIDDLE: &[&str] = &["domain", "analysis", "client", "environment", "process", "store", "exchange", "sim"];
+const HIGH: &[&str] = &["domain", "analysis", "client", "environment", "process", "store", "exchange", "sim", "soak"];
 
 /// Lines that a file may have without a reason.
 const MOST_LINES: usize = 500;

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Process, Stage, Target, eventually, free_address, get, simulator, soaked};
+use crate::support::{Process, Stage, Target, eventually, free_address, get, legacy, simulator, soaked};
 
 /// Writes a line to the process' own stderr, which the harness does not capture.
 pub(crate) fn say(line: &str) {
@@ -87,6 +87,34 @@ fn prometheus_scrapes_it() {
     assert_eq!((label("target"), label("objective")), (Some("target"), Some("throughput")), "{optimum}");
     let rate: f64 = optimum.pointer("/value/1").and_then(Value::as_str).expect("a value").parse().expect("a number");
     assert!(rate > 0.0);
+}
+
+#[test]
+fn benchstat_compares_epochs() {
+    let Some(benchstat) = tool("benchstat") else { return };
+    let (stage, figures) = (Stage::new(), legacy::figures());
+    let faster: Vec<legacy::Figures> = figures.iter().copied().filter(|f| f.workers == "24").collect();
+    for (target, figures) in [("before", &figures[..]), ("after", &faster)] {
+        let file = stage.write("old.md", &legacy::report("m", figures));
+        stage.on_history("import", &[&file, "--target", target]);
+    }
+    let file = stage.path().join("bench.txt").display().to_string();
+    stage.on_history("export", &["--format", "benchstat", "--output", &file]);
+    let mut compare = Process::spawn(
+        {
+            let mut command = Command::new(benchstat);
+            command.args(["-col", "target", "-ignore", "epoch", &file]);
+            command
+        },
+        "benchstat",
+    );
+    assert_eq!(compare.code(), Some(0), "{}", compare.stderr());
+    assert_eq!(compare.stderr(), "");
+    let table = compare.stdout();
+    for told in ["model: m", "sec/op", "tokens/s", "Batch/workers=24/batch=24"] {
+        assert!(table.contains(told), "{told} is not in:\n{table}");
+    }
+    assert!(table.lines().any(|line| line.contains("Batch/workers=24/batch=24") && line.contains("345.4")), "{table}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::super::section::Section;
 use super::super::value::{buckets, off_or, one_list_of};
 use super::schedule::schedule;
 use super::target::targets;
-use super::{CANARY_EVERY, CELL_DETAILS, COUNT, HISTOGRAM_LABELS, REPORT_EVERY, REPORTS_KEPT, RETENTION};
+use super::{CANARY_EVERY, CELL_DETAILS, COUNT, HISTOGRAM_LABELS, LANGUAGES, REPORT_EVERY, REPORTS_KEPT, RETENTION};
 
 /// The whole file.
 pub(in crate::config) fn config(root: &mut Section<'_>, around: Surroundings<'_>) -> Config {
@@ -41,6 +41,7 @@ fn report(s: &mut Section<'_>) -> ReportPlan {
     ReportPlan {
         every: s.take_or("every", default.every, duration(REPORT_EVERY)),
         keep: s.take_or("keep", default.keep, whole(REPORTS_KEPT)),
+        language: s.take_or("language", default.language, one_of(LANGUAGES)),
     }
 }
 

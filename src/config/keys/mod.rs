@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::domain::Endpoint;
-use crate::domain::plan::{Api, CellDetail, CellOrder, HistogramLabels};
+use crate::domain::plan::{Api, CellDetail, CellOrder, HistogramLabels, Language};
 use crate::domain::slots::SlotsMode;
 
 use super::kind::Choices;
@@ -75,6 +75,8 @@ pub(super) const SLOTS_MODES: Choices<SlotsMode> =
     &[(SlotsMode::Client.as_str(), SlotsMode::Client), (SlotsMode::Server.as_str(), SlotsMode::Server)];
 pub(super) const SERVER_PRESETS: Choices<ServerPreset> =
     &[("ollama", ServerPreset::Ollama), ("llama-server", ServerPreset::LlamaServer), ("vllm", ServerPreset::Vllm)];
+pub(super) const LANGUAGES: Choices<Language> =
+    &[(Language::English.code(), Language::English), (Language::Russian.code(), Language::Russian)];
 pub(super) const CELL_DETAILS: Choices<CellDetail> =
     &[("full", CellDetail::Full), ("core", CellDetail::Core), ("off", CellDetail::Off)];
 pub(super) const HISTOGRAM_LABELS: Lists<HistogramLabels> = &[

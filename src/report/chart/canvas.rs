@@ -3,12 +3,14 @@
 //! Coordinates are rounded to whole pixels, so that a small change of a figure is a small
 //! change of the file. A refusal of the backend is kept and told at the end.
 
+use std::collections::BTreeSet;
+
 use plotters::backend::{DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, ShapeStyle, TextStyle};
 
 use super::super::{Chart, ReportError};
-use super::palette::{self, Colour};
+use super::palette::{self, Colour, Rgb};
 
 /// What the page's reader has installed; texts inherit it from the root element.
 const FONTS: &str = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif";
@@ -99,9 +101,12 @@ fn point((x, y): (f64, f64)) -> (i32, i32) {
 pub(super) struct Canvas<'a> {
     backend: SVGBackend<'a>,
     refused: Option<String>,
+    /// All that was drawn with, for the dark page.
+    colours: BTreeSet<Colour>,
 }
 
-/// Draws one chart on a plain light card, which reads well on light pages and on dark ones.
+/// Draws one chart on a card of its own ground, light or dark as the reader likes it. A page that
+/// is not as the reader likes shows it well too.
 pub(super) fn draw(
     file_name: &str,
     title: &str,
@@ -110,34 +115,45 @@ pub(super) fn draw(
 ) -> Result<Chart, ReportError> {
     let size = |length: f64| pixel(length).max(1).unsigned_abs();
     let mut svg = String::new();
-    let mut canvas = Canvas { backend: SVGBackend::with_string(&mut svg, (size(width), size(height))), refused: None };
+    let mut canvas = Canvas {
+        backend: SVGBackend::with_string(&mut svg, (size(width), size(height))),
+        refused: None,
+        colours: BTreeSet::new(),
+    };
     canvas.fill(Area { left: 0.0, top: 0.0, width, height }, palette::CARD, 1.0);
     pen(&mut canvas);
     let ended = canvas.backend.present().err().map(|error| error.to_string());
-    let refused = canvas.refused.take().or(ended);
+    let (refused, colours) = (canvas.refused.take().or(ended), std::mem::take(&mut canvas.colours));
     drop(canvas);
     let file_name = file_name.to_owned();
     match refused {
         Some(reason) => Err(ReportError::Chart { file_name, reason }),
-        None => Ok(Chart { file_name, svg: named(&svg, title) }),
+        None => Ok(Chart { svg: named(&svg, title, &file_name, &colours), file_name }),
     }
 }
 
-/// Gives the root element its name for screen readers, and the fonts of all texts.
-fn named(svg: &str, title: &str) -> String {
+/// Gives the root element its name for screen readers, the fonts of all texts, and the looks on
+/// dark pages.
+fn named(svg: &str, title: &str, file_name: &str, colours: &BTreeSet<Colour>) -> String {
     let title = title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    // A page that holds several charts holds all their styles.
+    let class = file_name.strip_suffix(".svg").unwrap_or(file_name);
+    let dark: String =
+        colours.iter().filter(|colour| colour.light != colour.dark).map(|colour| dark(class, *colour)).collect();
     match svg.split_once('>') {
-        Some((root, rest)) => format!("{root} role=\"img\" font-family=\"{FONTS}\">\n<title>{title}</title>{rest}"),
+        Some((root, rest)) => format!(
+            "{root} role=\"img\" class=\"{class}\" font-family=\"{FONTS}\">\n<title>{title}</title>\n\
+             <style>@media (prefers-color-scheme: dark) {{\n{dark}}}</style>{rest}"
+        ),
         None => svg.to_owned(),
     }
 }
 
-fn shape(colour: Colour, opacity: f64, width: u32) -> ShapeStyle {
-    ShapeStyle {
-        color: RGBColor(colour.red, colour.green, colour.blue).mix(opacity),
-        filled: false,
-        stroke_width: width,
-    }
+/// What makes a colour of a chart its dark one.
+fn dark(class: &str, Colour { light, dark }: Colour) -> String {
+    let code = |Rgb { red, green, blue }: Rgb| format!("#{red:02X}{green:02X}{blue:02X}");
+    let (light, dark) = (code(light), code(dark));
+    ["fill", "stroke"].map(|what| format!(".{class} [{what}=\"{light}\"] {{ {what}: {dark} }}\n")).concat()
 }
 
 impl Canvas<'_> {
@@ -147,9 +163,20 @@ impl Canvas<'_> {
         }
     }
 
+    /// What the backend draws with: the light colour.
+    fn rgb(&mut self, colour: Colour) -> RGBColor {
+        self.colours.insert(colour);
+        RGBColor(colour.light.red, colour.light.green, colour.light.blue)
+    }
+
+    fn shape(&mut self, colour: Colour, opacity: f64, width: u32) -> ShapeStyle {
+        ShapeStyle { color: self.rgb(colour).mix(opacity), filled: false, stroke_width: width }
+    }
+
     pub(super) fn fill(&mut self, area: Area, colour: Colour, opacity: f64) {
         let corners = (point((area.left, area.top)), point((area.right(), area.bottom())));
-        let outcome = self.backend.draw_rect(corners.0, corners.1, &shape(colour, opacity, 0), true);
+        let style = self.shape(colour, opacity, 0);
+        let outcome = self.backend.draw_rect(corners.0, corners.1, &style, true);
         self.note(outcome);
     }
 
@@ -170,29 +197,34 @@ impl Canvas<'_> {
     }
 
     pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: Colour, width: u32) {
-        let outcome = self.backend.draw_line(point(from), point(to), &shape(colour, 1.0, width));
+        let style = self.shape(colour, 1.0, width);
+        let outcome = self.backend.draw_line(point(from), point(to), &style);
         self.note(outcome);
     }
 
     pub(super) fn path(&mut self, points: &[(f64, f64)], colour: Colour, width: u32) {
         let points: Vec<_> = points.iter().copied().map(point).collect();
-        let outcome = self.backend.draw_path(points, &shape(colour, 1.0, width));
+        let style = self.shape(colour, 1.0, width);
+        let outcome = self.backend.draw_path(points, &style);
         self.note(outcome);
     }
 
     pub(super) fn polygon(&mut self, points: &[(f64, f64)], colour: Colour, opacity: f64) {
         let points: Vec<_> = points.iter().copied().map(point).collect();
-        let outcome = self.backend.fill_polygon(points, &shape(colour, opacity, 0));
+        let style = self.shape(colour, opacity, 0);
+        let outcome = self.backend.fill_polygon(points, &style);
         self.note(outcome);
     }
 
     pub(super) fn dot(&mut self, at: (f64, f64), radius: u32, colour: Colour) {
-        let outcome = self.backend.draw_circle(point(at), radius, &shape(colour, 1.0, 0), true);
+        let style = self.shape(colour, 1.0, 0);
+        let outcome = self.backend.draw_circle(point(at), radius, &style, true);
         self.note(outcome);
     }
 
     pub(super) fn ring(&mut self, at: (f64, f64), radius: u32, colour: Colour, width: u32) {
-        let outcome = self.backend.draw_circle(point(at), radius, &shape(colour, 1.0, width), false);
+        let style = self.shape(colour, 1.0, width);
+        let outcome = self.backend.draw_circle(point(at), radius, &style, false);
         self.note(outcome);
     }
 
@@ -216,7 +248,7 @@ impl Canvas<'_> {
             Anchor::Middle => HPos::Center,
             Anchor::End => HPos::Right,
         };
-        let colour = RGBColor(ink.colour.red, ink.colour.green, ink.colour.blue).to_backend_color();
+        let colour = self.rgb(ink.colour).to_backend_color();
         let style = TextStyle { font, color: colour, pos: Pos::new(side, VPos::Center) };
         // The backend centres small letters; figures and capitals stand a pixel higher.
         let middle = if matches!(transform, FontTransform::None) { (x, y + 1.0) } else { (x, y) };

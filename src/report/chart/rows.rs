@@ -17,8 +17,6 @@ const BELOW: f64 = 48.0;
 const LOWEST: f64 = 340.0;
 /// The least distance of two names.
 const NAME_HEIGHT: f64 = 16.0;
-/// How far into the colour scale the lines go: its light end is too pale for a line.
-const PALEST: f64 = 0.82;
 
 /// One worker count where it stands on the card.
 struct Line {
@@ -101,7 +99,7 @@ fn lines(figures: &Figures<'_>, values: ValueAxis, area: Area) -> Vec<Line> {
             Some(Point { at, own: !grid.is_copy(cell_of(batch)) })
         };
         let points = grid.batch().iter().enumerate().map(point).collect();
-        Line { workers, colour: palette::viridis(row as f64 / last * PALEST), is_best, points }
+        Line { workers, colour: palette::line(row as f64 / last), is_best, points }
     };
     grid.workers().iter().enumerate().map(line).collect()
 }

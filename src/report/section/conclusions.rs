@@ -3,7 +3,7 @@
 use super::super::chart;
 use super::super::figures::Figures;
 use super::super::markdown::{Table, code, text};
-use super::super::number::{figure, percent, time};
+use super::super::number::{NOTHING, figure, percent, time};
 use super::super::words::{Extent, Words};
 use super::Page;
 
@@ -25,7 +25,9 @@ pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
 
 fn introduction(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     let input = figures.input;
-    let about = (words.about)(&text(&input.target.name), &code(&input.url), input.epoch.id.0);
+    // An old report does not tell where its server was.
+    let url = if input.url.is_empty() { NOTHING.to_owned() } else { code(&input.url) };
+    let about = (words.about)(&text(&input.target.name), &url, input.epoch.id.0);
     let valid = figures.valid_samples();
     let extent = (words.extent)(&Extent {
         cycles: input.complete_cycles,
@@ -53,8 +55,12 @@ fn optima(page: &mut Page, figures: &Figures<'_>, words: &Words) {
         table.row([
             cell.workers.to_string(),
             cell.batch.to_string(),
-            figure(rate.median),
-            format!("{} – {}", figure(rate.lower_quartile), figure(rate.upper_quartile)),
+            figures.shown(rate.median),
+            if rate.samples > 1 {
+                format!("{} – {}", figures.shown(rate.lower_quartile), figures.shown(rate.upper_quartile))
+            } else {
+                NOTHING.to_owned()
+            },
             rate.samples.to_string(),
         ]);
     }
@@ -77,8 +83,8 @@ fn best_configuration(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     let items = [
         (words.best_workers)(cell.workers),
         (words.best_batch)(cell.batch),
-        (words.best_rate)(&figure(best.tokens_per_second.median)),
-        (words.best_time_per_request)(&figure(best.seconds_per_request.median)),
+        (words.best_rate)(&figures.shown(best.tokens_per_second.median)),
+        (words.best_time_per_request)(&figures.shown(best.seconds_per_request.median)),
     ];
     page.list(items.into_iter().chain(steady).chain([(words.best_repeats)(best.tokens_per_second.samples)]));
 }

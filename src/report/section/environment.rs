@@ -50,7 +50,7 @@ fn run(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     let sources: Vec<String> = sources.iter().map(|(source, samples)| format!("{source} ({samples})")).collect();
     let valid = figures.valid_samples();
     let facts = [
-        (names.url, Some(code(&input.url))),
+        (names.url, (!input.url.is_empty()).then(|| code(&input.url))),
         (names.epoch, Some(input.epoch.id.to_string())),
         (names.epoch_began, Some(time(input.epoch.first_seen))),
         (names.period, figures.period().map(|(from, to)| format!("{} – {}", time(from), time(to)))),
@@ -59,7 +59,8 @@ fn run(page: &mut Page, figures: &Figures<'_>, words: &Words) {
         (names.requests, Some(measurements().map(|m| u64::from(m.requests)).sum::<u64>().to_string())),
         (names.output_tokens, Some(measurements().map(|m| u128::from(m.output_tokens)).sum::<u128>().to_string())),
         (names.token_source, (!sources.is_empty()).then(|| sources.join(", "))),
-        (names.seed, input.seed.map(|seed| code(&seed.to_string()))),
+        // An import has no schedule of this program.
+        (names.seed, input.seed.filter(|_| input.epoch.source().is_none()).map(|seed| code(&seed.to_string()))),
     ];
     let mut table = table(words);
     for (name, value) in facts.into_iter().filter_map(|(name, value)| Some((name, value?))) {

@@ -36,7 +36,7 @@ fn row(page: &mut Page, figures: &Figures<'_>, words: &Words, workers: u32) {
     match figures.best_of_row(workers) {
         Some((cell, best)) => {
             page.paragraph((words.row_best_batch)(cell.batch));
-            page.paragraph((words.row_best_rate)(&figure(best.tokens_per_second.median)));
+            page.paragraph((words.row_best_rate)(&figures.shown(best.tokens_per_second.median)));
         }
         None => page.paragraph(words.row_without_best),
     }
@@ -47,7 +47,7 @@ fn table_row(figures: &Figures<'_>, words: &Words, cell: Cell) -> Vec<String> {
     let known = figures.at(cell);
     let mut row = vec![cell.batch.to_string()];
     match known {
-        Known::Measured(measured) => row.extend(measured_row(measured)),
+        Known::Measured(measured) => row.extend(measured_row(figures, measured)),
         Known::Rejected(_) | Known::Unmeasured => {
             // One for each column after the batch, the number of samples being the last.
             row.extend(words.row_columns.iter().skip(2).map(|_| NOTHING.to_owned()));
@@ -64,14 +64,14 @@ fn table_row(figures: &Figures<'_>, words: &Words, cell: Cell) -> Vec<String> {
     row
 }
 
-fn measured_row(measured: &CellFigures) -> [String; 12] {
+fn measured_row(figures: &Figures<'_>, measured: &CellFigures) -> [String; 12] {
     let (first, between) = (measured.time_to_first_token, measured.inter_token_latency);
     let mean = measured.observed_parallelism;
     let nothing = || NOTHING.to_owned();
     [
-        figure(measured.total_seconds.median),
-        figure(measured.seconds_per_request.median),
-        figure(measured.tokens_per_second.median),
+        figures.shown(measured.total_seconds.median),
+        figures.shown(measured.seconds_per_request.median),
+        figures.shown(measured.tokens_per_second.median),
         whole(measured.output_tokens.median),
         measured.steady_tokens_per_second.map_or_else(nothing, figure),
         seconds(first.map(|quantiles| quantiles.p50)),

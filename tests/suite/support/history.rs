@@ -39,6 +39,11 @@ impl History {
         self.0.execute_batch("COMMIT").expect("nothing to write");
     }
 
+    /// Writes to it.
+    pub(crate) fn execute(&self, sql: &str) {
+        self.0.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
     /// The one value that a query gives.
     pub(crate) fn one<T: FromSql>(&self, sql: &str) -> T {
         self.0.query_row(sql, [], |row| row.get(0)).unwrap_or_else(|error| panic!("{sql}: {error}"))

@@ -2,6 +2,7 @@
 
 mod history;
 mod http;
+pub(crate) mod legacy;
 mod process;
 mod scrape;
 mod stage;

@@ -95,6 +95,14 @@ impl Stage {
         Process::start(&[&always, flags].concat())
     }
 
+    /// Runs a command that works on this folder's history alone; what it wrote to stdout.
+    pub(crate) fn on_history(&self, command: &str, arguments: &[&str]) -> String {
+        let storage = self.storage().display().to_string();
+        let mut process = Process::start(&[&[command], arguments, &["--storage.path", &storage]].concat());
+        assert_eq!(process.code(), Some(0), "{}", process.stderr());
+        process.stdout()
+    }
+
     /// Starts the daemon on a port of its own.
     pub(crate) fn run(&self, targets: &[Target<'_>]) -> (Process, SocketAddr) {
         let flags = ["--web.listen-address", "127.0.0.1:0", "--web.enable-lifecycle"];

@@ -1,0 +1,159 @@
+//! Every phrase of the report and its charts, one file a language. A further language is a
+//! further [`Words`]: one that forgets a phrase does not compile.
+//!
+//! Arguments that are words of a server or a user come escaped. Numbers come as text, and
+//! are the same in all languages: with a decimal point, as the legacy report's scripts and
+//! the metrics have them.
+
+use crate::domain::plan::Language;
+use crate::domain::{Cell, FailureKind, InvalidReason};
+
+mod english;
+mod russian;
+
+/// The phrases of a language.
+pub(super) fn of(language: Language) -> &'static Words {
+    match language {
+        Language::English => &english::ENGLISH,
+        Language::Russian => &russian::RUSSIAN,
+    }
+}
+
+/// The language of a report with that title.
+pub(super) fn language_of(title: &str) -> Language {
+    let is_of = |language: &Language| title.starts_with(&(of(*language).title)(""));
+    Language::ALL.iter().copied().find(is_of).unwrap_or_default()
+}
+
+/// One language. Phrases with holes are functions, so that a language that forgets a hole
+/// does not compile.
+pub(super) struct Words {
+    // The top.
+    pub(super) title: fn(model: &str) -> String,
+    pub(super) about: fn(target: &str, url: &str, epoch: i64) -> String,
+    pub(super) period: fn(from: &str, to: &str) -> String,
+    pub(super) extent: fn(&Extent) -> String,
+    pub(super) written: fn(time: &str, version: &str) -> String,
+    pub(super) no_sample_yet: &'static str,
+    pub(super) no_valid_sample_yet: fn(rejected: usize) -> String,
+    pub(super) partly_on_cpu: fn(samples: usize, least: &str) -> String,
+    // Overall conclusions.
+    pub(super) conclusions: &'static str,
+    pub(super) optima: &'static str,
+    pub(super) optima_columns: [&'static str; 5],
+    pub(super) best_configuration: &'static str,
+    pub(super) best_workers: fn(workers: u32) -> String,
+    pub(super) best_batch: fn(batch: u32) -> String,
+    pub(super) best_rate: fn(rate: &str) -> String,
+    pub(super) best_time_per_request: fn(seconds: &str) -> String,
+    pub(super) best_steady_rate: fn(rate: &str) -> String,
+    pub(super) best_repeats: fn(samples: usize) -> String,
+    pub(super) nothing_to_conclude: &'static str,
+    pub(super) whole_grid: &'static str,
+    // Rows.
+    pub(super) details: &'static str,
+    pub(super) row_title: fn(workers: u32) -> String,
+    pub(super) row_chart: fn(workers: u32) -> String,
+    pub(super) row_table: &'static str,
+    pub(super) row_columns: [&'static str; 13],
+    pub(super) row_note_column: &'static str,
+    pub(super) copy_mark: fn(canonical: Cell) -> String,
+    pub(super) copy_note: fn(workers: u32) -> String,
+    pub(super) unmeasured: &'static str,
+    pub(super) only_rejected: fn(samples: usize) -> String,
+    pub(super) row_best_batch: fn(batch: u32) -> String,
+    pub(super) row_best_rate: fn(rate: &str) -> String,
+    pub(super) row_without_best: &'static str,
+    // How sure.
+    pub(super) confidence: &'static str,
+    pub(super) confidence_note: &'static str,
+    pub(super) confidence_columns: [&'static str; 10],
+    pub(super) fewest_repeats: fn(samples: usize) -> String,
+    pub(super) few_repeats: &'static str,
+    pub(super) typical_spread: fn(percent: &str) -> String,
+    pub(super) ties: fn(cells: &str) -> String,
+    pub(super) no_ties: &'static str,
+    pub(super) more_cells: fn(count: usize) -> String,
+    // Parallelism.
+    pub(super) parallelism: &'static str,
+    pub(super) parallelism_note: &'static str,
+    pub(super) slots_known: fn(slots: u32) -> String,
+    pub(super) slots_unknown: &'static str,
+    pub(super) parallelism_columns: [&'static str; 6],
+    pub(super) queueing: &'static str,
+    pub(super) fewer_than_asked: &'static str,
+    pub(super) more_than_asked: &'static str,
+    // Errors.
+    pub(super) failures: &'static str,
+    pub(super) failure_columns: [&'static str; 4],
+    pub(super) no_failures: fn(requests: u64) -> String,
+    pub(super) failure_meaning: fn(FailureKind) -> &'static str,
+    pub(super) short_outputs: fn(answers: u64) -> String,
+    pub(super) rejections: &'static str,
+    pub(super) rejection_columns: [&'static str; 3],
+    pub(super) no_rejections: &'static str,
+    pub(super) rejection_meaning: fn(InvalidReason) -> &'static str,
+    pub(super) outside_the_grid: fn(samples: usize) -> String,
+    // Environment.
+    pub(super) environment: &'static str,
+    pub(super) fact_columns: [&'static str; 2],
+    pub(super) identity: &'static str,
+    pub(super) load: &'static str,
+    pub(super) run: &'static str,
+    pub(super) no_facts: &'static str,
+    pub(super) run_facts: RunFacts,
+    // Definitions.
+    pub(super) definitions: &'static str,
+    pub(super) definition_list: &'static [(&'static str, &'static str)],
+    pub(super) charts: ChartWords,
+}
+
+/// How far the measurements have come.
+pub(super) struct Extent {
+    pub(super) cycles: u64,
+    pub(super) valid: usize,
+    pub(super) rejected: usize,
+    pub(super) measured_cells: usize,
+    pub(super) cells: usize,
+}
+
+/// Names of the facts about the measurements themselves.
+pub(super) struct RunFacts {
+    pub(super) epoch: &'static str,
+    pub(super) epoch_began: &'static str,
+    pub(super) period: &'static str,
+    pub(super) cycles: &'static str,
+    pub(super) samples: &'static str,
+    pub(super) requests: &'static str,
+    pub(super) output_tokens: &'static str,
+    pub(super) token_source: &'static str,
+    pub(super) seed: &'static str,
+    pub(super) url: &'static str,
+}
+
+/// What stands in the charts, and what is said for them where they cannot be seen.
+pub(super) struct ChartWords {
+    pub(super) batch_axis: &'static str,
+    pub(super) workers_axis: &'static str,
+    pub(super) rate_unit: &'static str,
+    pub(super) row_title: fn(workers: u32) -> String,
+    pub(super) total_time: &'static str,
+    pub(super) time_per_request: &'static str,
+    pub(super) token_rate: &'static str,
+    pub(super) token_sum: &'static str,
+    pub(super) median_line: &'static str,
+    pub(super) spread_band: &'static str,
+    pub(super) shared_point: &'static str,
+    pub(super) best_of_row: fn(rate: &str, batch: u32) -> String,
+    pub(super) no_figures: &'static str,
+    pub(super) heat_map_title: &'static str,
+    pub(super) median_cells: &'static str,
+    pub(super) shared_cells: &'static str,
+    pub(super) best_cell: &'static str,
+    pub(super) best_of_each_row: &'static str,
+    pub(super) heat_map_alt: fn(best: Option<(Cell, &str)>) -> String,
+    pub(super) rows_title: &'static str,
+    pub(super) rows_note: &'static str,
+    pub(super) rows_alt: fn(rows: usize) -> String,
+    pub(super) row_label: fn(workers: u32) -> String,
+}
