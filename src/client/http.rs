@@ -138,6 +138,13 @@ impl Client {
         timeout(PROBE_TIMEOUT, ask).await.map_err(late)?
     }
 
+    /// Whether the address can be of no other machine.
+    pub fn is_on_this_machine(&self) -> bool {
+        let Ok(url) = reqwest::Url::parse(&self.base) else { return false };
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     /// Whether anything listens at the address, whatever it says.
     pub async fn is_answered(&self) -> bool {
         !self.probe("/").await.is_err_and(|failure| failure.kind.is_out_of_reach())

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::child::Supervised;
 use super::failure::{Ending, ProcessFailure};
 use super::supervisor::Leave;
+use super::tree;
 use crate::domain::slots::CommandLine;
 
 /// A running server. Dropped, it ends within seconds, with all that it started.
@@ -59,6 +60,23 @@ impl ServerProcess {
     pub fn command_lines_below(&self) -> Vec<Vec<String>> {
         self.child.command_lines()
     }
+}
+
+/// The slots of an Ollama on this machine, whoever started it, as they stand in its runner's
+/// arguments; `None` where no runner tells, or where runners differ.
+///
+/// From 0.30 on Ollama starts `llama-server` with `-np`, before 0.11.5 a runner with
+/// `--parallel`; the releases between tell their runner elsewhere.
+pub fn slots_of_local_ollama() -> Option<u32> {
+    let is_server = |line: &Vec<String>| {
+        line.first().is_some_and(|program| program.rsplit('/').next() == Some("ollama"))
+            && line.iter().any(|word| word == "serve")
+    };
+    let servers = tree::all().into_iter().filter(|member| member.command_line().as_ref().is_some_and(is_server));
+    let lines = servers.flat_map(|server| tree::below(server.pid())).filter_map(tree::Member::command_line);
+    let mut slots: Vec<u32> = lines.filter_map(|line| parallel_argument(&line)).collect();
+    slots.dedup();
+    if let [slots] = slots[..] { Some(slots) } else { None }
 }
 
 /// The number of parallel slots in the arguments of llama.cpp's server, or of Ollama's

@@ -23,7 +23,13 @@ pub(super) fn below(ancestor: Pid) -> Vec<Member> {
     found
 }
 
-/// A process below another.
+/// All processes that are visible from here, in no order.
+pub(super) fn all() -> Vec<Member> {
+    let stats = all_processes().into_iter().flatten().filter_map(|process| process.ok()?.stat().ok());
+    stats.filter_map(|stat| Member::of(&stat)).collect()
+}
+
+/// A process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
     pid: Pid,
@@ -34,6 +40,10 @@ pub(super) struct Member {
 impl Member {
     fn of(stat: &Stat) -> Option<Self> {
         Pid::from_raw(stat.pid).map(|pid| Self { pid, group: stat.pgrp })
+    }
+
+    pub(super) fn pid(self) -> Pid {
+        self.pid
     }
 
     /// Its program and arguments; `None` where it has ended meanwhile.

@@ -81,7 +81,7 @@ impl Backend for HttpBackend {
     async fn identify(&self) -> Result<Identified, RequestFailure> {
         let mut identified = self.client.identify(self.model.as_deref()).await?;
         if let (ServerKind::Ollama, Some(switch)) = (identified.identity.kind, &self.switch) {
-            identified.identity.slots = switch.slots_of_runner().await;
+            identified.identity.slots = switch.slots_of_runner(self.client.is_on_this_machine()).await;
         }
         // What was settled with the same server stays settled.
         if !self.caller.load().as_ref().is_some_and(|caller| caller.fits(&identified)) {

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::domain::plan::TargetPlan;
 use crate::domain::slots::{SlotSwitch, SlotsPlan};
-use crate::process::{ProcessFailure, ServerProcess, parallel_argument, run_hook};
+use crate::process::{ProcessFailure, ServerProcess, parallel_argument, run_hook, slots_of_local_ollama};
 
 /// How one target's server is given its slots, and the server itself where it is a child.
 #[derive(Debug)]
@@ -62,9 +62,12 @@ impl Switch {
         }
     }
 
-    /// The slots that stand in the arguments of a process that the child started, which are
-    /// those that it was really given: Ollama tells of them nowhere else.
-    pub(super) async fn slots_of_runner(&self) -> Option<u32> {
+    /// The slots that stand in the arguments of Ollama's runner, which are those that it was
+    /// really given: Ollama tells of them nowhere else. `is_local`: it runs on this machine.
+    pub(super) async fn slots_of_runner(&self, is_local: bool) -> Option<u32> {
+        if !self.runs_the_server() {
+            return if is_local { slots_of_local_ollama() } else { None };
+        }
         let lines = self.server.lock().await.as_ref()?.command_lines_below();
         lines.iter().find_map(|line| parallel_argument(line))
     }

@@ -102,7 +102,7 @@ fn facts(target: &TargetSnapshot) -> String {
     });
     let slots = identity.and_then(|server| server.slots).map(|slots| slots.to_string());
     let slots = if target.is_in_server_mode() {
-        Some(format!("{} now, set for each row", slots.unwrap_or_else(|| "not told".to_owned())))
+        Some(slots.map_or_else(|| "set for each row".to_owned(), |now| format!("set for each row, now {now}")))
     } else {
         slots
     };
@@ -158,7 +158,7 @@ fn optimum_tile(target: &TargetSnapshot) -> String {
 fn mismatch(row: &RowSlots) -> String {
     let got = row.effective.map_or_else(|| "unknown".to_owned(), |effective| grid::seen(&effective));
     let told = row.reported.map_or_else(String::new, |slots| format!(", the server tells of {slots}"));
-    format!("Warning: the row asked for {} slots; seen: {got}{told}", row.requested)
+    format!("Warning: the row asked for {}; seen: {got}{told}", counted(row.requested.into(), "slot"))
 }
 
 /// The rows that did not get their slots.

@@ -24,3 +24,4 @@ mod slots;
 mod support;
 mod tidy;
 mod tools;
+mod validity;
