@@ -3,7 +3,7 @@
 /// What a request met that found the model not loaded. In none of the grid's figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Canary {
-    /// Loading the model, as the server tells it; of a server that this program started, from
+    /// Loading the model, as the server tells it; else, of a server that this program started, from
     /// its start until it answered. Seconds.
     pub load_seconds: Option<f64>,
     /// From the send, or from the start of the server, to the first token. Seconds.

@@ -83,7 +83,7 @@ impl<B: Backend> TargetRunner<B> {
         let first_token =
             record.time_to_first_token().map(|first| first + started.map_or(Duration::ZERO, |_| before_it));
         let canary = first_token.map(|first_token| Canary {
-            load_seconds: started.or(record.timings.load).map(|load| load.as_secs_f64()),
+            load_seconds: record.timings.load.or(started).map(|load| load.as_secs_f64()),
             time_to_first_token_seconds: first_token.as_secs_f64(),
         });
         Ok((canary, cost))
