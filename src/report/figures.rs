@@ -6,7 +6,8 @@ use super::ReportInput;
 use super::number::{as_printed, figure};
 use crate::analysis::optimum::{Optimum, RateEstimate, RateEstimates, optimum};
 use crate::analysis::quantile::{median, quantile, sorted};
-use crate::domain::{Cell, Measurement, Quantiles, Sample};
+use crate::analysis::slots::{RowSlots, SlotEvidence, rows};
+use crate::domain::{Cell, Measurement, Quantiles, Sample, SlotsMode};
 
 /// The repeats of one figure: five numbers and how many they stand for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,6 +110,8 @@ pub(super) enum Known<'a> {
 pub(super) struct Figures<'a> {
     pub(super) input: &'a ReportInput,
     pub(super) optimum: Option<Optimum>,
+    /// The slots that each row asked for and got, by workers.
+    rows: Vec<RowSlots>,
     /// By canonical cell.
     cells: BTreeMap<Cell, CellFigures>,
     /// Rejected samples by canonical cell.
@@ -131,7 +134,15 @@ impl<'a> Figures<'a> {
         let cells: BTreeMap<Cell, CellFigures> =
             valid.into_iter().filter_map(|(cell, samples)| Some((cell, CellFigures::of(&samples)?))).collect();
         let estimates: RateEstimates = cells.iter().map(|(&cell, figures)| (cell, figures.estimate())).collect();
-        Self { input, optimum: optimum(&input.grid, &estimates), cells, rejected }
+        let seen: Vec<SlotEvidence> = input
+            .samples
+            .iter()
+            .filter(|sample| sample.is_valid() && input.grid.contains(sample.cell))
+            .map(|sample| SlotEvidence::of(sample, sample.measurement.reported_slots))
+            .collect();
+        let is_server_mode = input.epoch.slots_mode() == SlotsMode::Server;
+        let rows = rows(&input.grid, is_server_mode, &seen);
+        Self { input, optimum: optimum(&input.grid, &estimates), rows, cells, rejected }
     }
 
     /// What is known of any cell of the grid, copies of measured cells among them.
@@ -182,6 +193,16 @@ impl<'a> Figures<'a> {
     /// the report that it was imported from.
     pub(super) fn shown(&self, value: f64) -> String {
         if self.input.epoch.is_of_printed_figures() { as_printed(value) } else { figure(value) }
+    }
+
+    /// The slots of a row.
+    pub(super) fn row(&self, workers: u32) -> Option<&RowSlots> {
+        self.rows.iter().find(|row| row.requested == workers)
+    }
+
+    /// The rows that do not measure what their heading says.
+    pub(super) fn warned_rows(&self) -> impl Iterator<Item = &RowSlots> {
+        self.rows.iter().filter(|row| row.verdict.is_warned())
     }
 
     /// The requests that the server works on at once, where it told.

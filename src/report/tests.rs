@@ -51,6 +51,29 @@ fn a_small_report_reads_like_this() {
 }
 
 #[test]
+fn a_row_that_did_not_get_its_slots_is_warned_of_wherever_it_is_named() {
+    let grid = Grid::new(&[1, 2], &[1, 8], false).expect("is sound");
+    let server_mode = |reported: fn(Cell) -> u32| {
+        let mut input = measured(grid.clone(), 3);
+        input.epoch.load.insert("slots_mode".to_owned(), "server".to_owned());
+        for sample in &mut input.samples {
+            sample.measurement.reported_slots = Some(reported(sample.cell));
+            sample.measurement.observed_parallelism_peak = Some(reported(sample.cell).min(sample.cell.batch));
+        }
+        input
+    };
+    for (language, warning) in [(Language::English, "**Warning:**"), (Language::Russian, "**Внимание:**")] {
+        let granted = render(&server_mode(|cell| cell.workers), language).expect("can be rendered");
+        assert!(!granted.markdown.contains(warning), "{}", granted.markdown);
+        let ignored = render(&server_mode(|_| 4), language).expect("can be rendered");
+        check_whole(&ignored);
+        // Below the optima, at the best configuration, and at each of the two rows.
+        assert_eq!(ignored.markdown.matches(warning).count(), 4, "{}", ignored.markdown);
+        assert!(ignored.markdown.contains("| 4.0 (3.5 – 4.5) |"), "{}", ignored.markdown);
+    }
+}
+
+#[test]
 fn in_russian_it_reads_like_this() {
     let mut input = measured(small(), 3);
     input.samples.push(rejected(&input, 4, Cell::new(4, 8), input.epoch.last_seen));

@@ -6,6 +6,7 @@ use super::super::markdown::{Table, code, text};
 use super::super::number::{NOTHING, figure, percent, time};
 use super::super::words::{Extent, Words};
 use super::Page;
+use super::parallelism::effective_slots;
 
 pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     page.heading(1, &(words.title)(&text(&figures.input.target.model)));
@@ -64,7 +65,15 @@ fn optima(page: &mut Page, figures: &Figures<'_>, words: &Words) {
             rate.samples.to_string(),
         ]);
     }
-    if figures.optimum.is_some() { page.table(&table) } else { nothing_yet(page, figures, words) }
+    if figures.optimum.is_some() {
+        page.table(&table)
+    } else {
+        nothing_yet(page, figures, words)
+    }
+    let warned: Vec<String> = figures.warned_rows().map(|row| row.requested.to_string()).collect();
+    if !warned.is_empty() {
+        page.paragraph((words.warned_rows)(&warned.join(", ")));
+    }
 }
 
 fn nothing_yet(page: &mut Page, figures: &Figures<'_>, words: &Words) {
@@ -79,6 +88,7 @@ fn best_configuration(page: &mut Page, figures: &Figures<'_>, words: &Words) {
         page.paragraph(words.nothing_to_conclude);
         return;
     };
+    warn_of_row(page, figures, words, cell.workers);
     let steady = best.steady_tokens_per_second.map(|rate| (words.best_steady_rate)(&figure(rate)));
     let items = [
         (words.best_workers)(cell.workers),
@@ -87,4 +97,12 @@ fn best_configuration(page: &mut Page, figures: &Figures<'_>, words: &Words) {
         (words.best_time_per_request)(&figures.shown(best.seconds_per_request.median)),
     ];
     page.list(items.into_iter().chain(steady).chain([(words.best_repeats)(best.tokens_per_second.samples)]));
+}
+
+/// Says beside what is named of a row that it is of other slots.
+pub(super) fn warn_of_row(page: &mut Page, figures: &Figures<'_>, words: &Words, workers: u32) {
+    if let Some(row) = figures.warned_rows().find(|row| row.requested == workers) {
+        let seen = row.effective.map(|slots| effective_slots(&slots));
+        page.paragraph((words.warned_row)(workers, row.reported, seen.as_deref()));
+    }
 }

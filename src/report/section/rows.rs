@@ -6,6 +6,7 @@ use super::super::markdown::{Align, Table};
 use super::super::number::{NOTHING, figure, milliseconds, seconds, significant, whole};
 use super::super::words::Words;
 use super::Page;
+use super::conclusions::warn_of_row;
 use crate::domain::Cell;
 
 /// Digits of the observed parallelism: a mean of small counts.
@@ -22,6 +23,7 @@ pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
 fn row(page: &mut Page, figures: &Figures<'_>, words: &Words, workers: u32) {
     let grid = &figures.input.grid;
     page.heading(3, &(words.row_title)(workers));
+    warn_of_row(page, figures, words, workers);
     page.chart(&(words.row_chart)(workers), &chart::row_file(workers));
     page.heading(4, words.row_table);
     let cells = || grid.batch().iter().map(move |&batch| Cell { workers, batch });

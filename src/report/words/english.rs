@@ -108,10 +108,30 @@ pub(super) const ENGLISH: Words = Words {
                        or its largest batch where that is smaller.",
     slots_known: |slots| format!("The server says that it works on {} at once.", counted(slots, "request", "requests")),
     slots_unknown: "The server does not say how many requests it works on at once.",
-    parallelism_columns: ["Workers", "Possible", "Observed mean", "Observed peak", "Queue wait, s", "Note"],
+    slots_of_each_row: "The server was given the slots of each row before it was measured, and asked what it then had.",
+    parallelism_columns: [
+        "Workers",
+        "Possible",
+        "Reported slots",
+        "Observed mean",
+        "Observed peak",
+        "Effective slots",
+        "Queue wait, s",
+        "Note",
+    ],
     queueing: "*queueing*: more workers than slots",
-    fewer_than_asked: "*fewer* at once than asked",
-    more_than_asked: "*more* at once than asked",
+    not_granted: "**warning**: not the slots that were asked for",
+    out_of_line: "**warning**: out of line with all other rows",
+    warned_rows: |rows| {
+        format!(
+            "**Warning:** these rows did not get the slots that they asked for, and measure something else: {rows}."
+        )
+    },
+    warned_row: |workers, reported, seen| {
+        let reported = reported.map_or_else(String::new, |slots| format!(", the server reports {slots}"));
+        let seen = seen.map_or_else(String::new, |seen| format!(", {seen} were seen"));
+        format!("**Warning:** this row is not one of {}{reported}{seen}.", counted(workers, "slot", "slots"))
+    },
     failures: "Errors and rejected samples",
     failure_columns: ["Class", "Requests", "Share", "Meaning"],
     no_failures: |requests| {

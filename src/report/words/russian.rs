@@ -138,17 +138,28 @@ pub(super) const RUSSIAN: Words = Words {
         format!("Сервер сообщает, что работает одновременно над {requests}.")
     },
     slots_unknown: "Сервер не сообщает, над сколькими запросами он работает одновременно.",
+    slots_of_each_row: "Перед каждым рядом сервер получал его число слотов, и после этого его спрашивали, сколько их.",
     parallelism_columns: [
         "Workers",
         "Возможно",
+        "Слотов по словам сервера",
         "Наблюдаемое среднее",
         "Наблюдаемый пик",
+        "Слотов на деле",
         "Ожидание в очереди (с)",
         "Примечание",
     ],
     queueing: "*очередь*: workers больше, чем слотов",
-    fewer_than_asked: "одновременно *меньше*, чем запрошено",
-    more_than_asked: "одновременно *больше*, чем запрошено",
+    not_granted: "**внимание**: не то число слотов, что запрошено",
+    out_of_line: "**внимание**: не согласуется с другими рядами",
+    warned_rows: |rows| {
+        format!("**Внимание:** эти ряды не получили запрошенных слотов и измеряют что-то другое: {rows}.")
+    },
+    warned_row: |workers, reported, seen| {
+        let reported = reported.map_or_else(String::new, |slots| format!(", сервер сообщает {slots}"));
+        let seen = seen.map_or_else(String::new, |seen| format!(", на деле {seen}"));
+        format!("**Внимание:** запрошено слотов: {workers}{reported}{seen}.")
+    },
     failures: "Ошибки и отклоненные измерения",
     failure_columns: ["Класс", "Запросы", "Доля", "Значение"],
     no_failures: |requests| match requests {
