@@ -53,8 +53,15 @@ fn write<W: Write>(history: &Reader, args: &ExportArgs, form: Form, out: W) -> a
     Ok(writing.finish()?)
 }
 
-/// Writes beside the place and renames: an export is there whole or not at all.
+/// Writes beside the place and renames: an export is there whole or not at all. A pipe or a
+/// device is written to as it is, and a link is followed.
 fn write_file(history: &Reader, args: &ExportArgs, form: Form, path: &Path) -> anyhow::Result<()> {
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let file = BufWriter::with_capacity(BUFFER, fs::OpenOptions::new().write(true).open(path)?);
+        write(history, args, form, file)?.flush()?;
+        return Ok(());
+    }
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".unfinished-{}", std::process::id()));
     let unfinished = PathBuf::from(unfinished);

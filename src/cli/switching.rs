@@ -3,6 +3,7 @@
 //! Nothing is started here.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::config::{Config, PRESET_VARIABLES};
 use crate::domain::duration;
@@ -32,7 +33,8 @@ impl<'a> Switching<'a> {
         let of_first_cycle = grid.workers().len() as u64;
         let is_shared = config.targets.iter().filter(|other| other.lane == target.lane).count() > 1;
         // Who gives the hardware away ends the server that holds it.
-        let begins_anew = is_shared && target.slots.runs_the_server();
+        let is_given_away = is_shared || config.schedule.cycle_interval > Duration::ZERO;
+        let begins_anew = is_given_away && target.slots.runs_the_server();
         let of_cycle = if begins_anew { of_first_cycle } else { of_first_cycle.saturating_sub(1) };
         let workers = grid.workers().first().copied().unwrap_or(1);
         Some(Self { slots: &target.slots, of_first_cycle, of_cycle, workers })

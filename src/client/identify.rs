@@ -264,7 +264,12 @@ async fn lm_studio(
     }
     let identity = models.identity(ServerKind::LmStudio, model)?;
     let entry = entries.iter().find(|entry| text(entry, "/id").as_ref() == Some(&identity.model));
+    // Newer releases tell here how many requests a loaded model works on.
+    let newer = json(client, "/api/v1/models").await.unwrap_or(Value::Null);
+    let instances = list(&newer, "/models").iter().flat_map(|entry| list(entry, "/loaded_instances"));
+    let instance = instances.into_iter().find(|entry| text(entry, "/id").as_ref() == Some(&identity.model));
     Ok(Some(ServerIdentity {
+        slots: instance.and_then(|entry| count(entry, "/config/parallel")),
         quantization: entry.and_then(|entry| text(entry, "/quantization")),
         context_per_slot: entry.and_then(|entry| count(entry, "/loaded_context_length")),
         ..identity

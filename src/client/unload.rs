@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::decode::error_words;
 use super::http::{Client, PROBE_LIMIT, classify, read_bounded};
@@ -37,8 +37,7 @@ impl Client {
             return Err(RequestFailure::new(FailureKind::Http4xx, format!("{}: {words}", status.as_u16())));
         }
         // It answers before the memory is free.
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        loop {
             let Some(loaded) = ask(self, "/api/ps").await else { return Ok(()) };
             let untagged = |name: &str| name.strip_suffix(":latest").unwrap_or(name).to_owned();
             let is_it = |name: String| untagged(&name) == untagged(model);
@@ -47,6 +46,5 @@ impl Client {
             }
             sleep(POLL_EVERY).await;
         }
-        Ok(())
     }
 }

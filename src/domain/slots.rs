@@ -37,6 +37,14 @@ impl SlotsPlan {
         }
     }
 
+    /// From the start of a switch until the server must answer, where there are switches.
+    pub fn ready_timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Client => None,
+            Self::Server { ready_timeout, .. } => Some(*ready_timeout),
+        }
+    }
+
     pub fn is_server(&self) -> bool {
         self.mode() == SlotsMode::Server
     }

@@ -20,7 +20,7 @@ mod tree;
 
 pub use failure::{Ending, ProcessFailure};
 pub use hook::run_hook;
-pub use server::{ServerProcess, parallel_argument, slots_of_local_ollama};
+pub use server::{ServerProcess, parallel_of, slots_of_local_ollama};
 pub use supervisor::{Leave, supervise};
 
 use std::time::Duration;

@@ -51,7 +51,8 @@ impl ServerProcess {
 
     /// Ends it with all that it started, by force after a grace, and returns when that is done: at
     /// most after [`super::STOP`].
-    pub async fn stop(mut self) {
+    /// Cancel-safe: what was begun goes on.
+    pub async fn stop(&mut self) {
         self.child.stop().await;
     }
 
@@ -62,8 +63,8 @@ impl ServerProcess {
     }
 }
 
-/// The slots of an Ollama on this machine, whoever started it, as they stand in its runner's
-/// arguments; `None` where no runner tells, or where runners differ.
+/// The slots of the one Ollama on this machine, whoever started it, as they stand in its
+/// runner's arguments; `None` where no runner tells, or where there are several servers.
 ///
 /// From 0.30 on Ollama starts `llama-server` with `-np`, before 0.11.5 a runner with
 /// `--parallel`; the releases between tell their runner elsewhere.
@@ -73,15 +74,18 @@ pub fn slots_of_local_ollama() -> Option<u32> {
             && line.iter().any(|word| word == "serve")
     };
     let servers = tree::all().into_iter().filter(|member| member.command_line().as_ref().is_some_and(is_server));
-    let lines = servers.flat_map(|server| tree::below(server.pid())).filter_map(tree::Member::command_line);
-    let mut slots: Vec<u32> = lines.filter_map(|line| parallel_argument(&line)).collect();
-    slots.dedup();
-    if let [slots] = slots[..] { Some(slots) } else { None }
+    let [server] = servers.collect::<Vec<_>>()[..] else { return None };
+    parallel_of(tree::below(server.pid()).into_iter().filter_map(tree::Member::command_line))
+}
+
+/// The slots that stand in the one of these command lines that names any.
+pub fn parallel_of(lines: impl IntoIterator<Item = Vec<String>>) -> Option<u32> {
+    lines.into_iter().find_map(|line| parallel_argument(&line))
 }
 
 /// The number of parallel slots in the arguments of llama.cpp's server, or of Ollama's
 /// runner, which is made of it. The last one counts.
-pub fn parallel_argument(arguments: &[String]) -> Option<u32> {
+fn parallel_argument(arguments: &[String]) -> Option<u32> {
     let following = arguments.iter().skip(1).map(Some).chain([None]);
     let values = arguments.iter().zip(following).filter_map(|(argument, next)| match argument.as_str() {
         "--parallel" | "-np" => next.map(String::as_str),

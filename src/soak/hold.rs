@@ -198,6 +198,8 @@ impl<B: Backend> TargetRunner<B> {
         if is_over {
             return;
         }
+        // A server of ours holds the hardware.
+        self.let_go().await;
         tracing::info!(target = %self.progress.id, state = %hold.state, "held");
         loop {
             self.enter_state_until(hold.state, hold.until).await;

@@ -19,11 +19,9 @@ pub fn cells_of_cycle(grid: &Grid, order: CellOrder, seed: u64, cycle: u64) -> V
 /// The same cells where each row needs a server of its own: all of a row before the next, and
 /// the row that the server has slots for first. So a cycle switches as seldom as it can.
 pub fn rows_of_cycle(grid: &Grid, order: CellOrder, seed: u64, cycle: u64, running: Option<u32>) -> Vec<Cell> {
-    let cells = cells_of_cycle(grid, order, seed, cycle);
-    let mut rows: Vec<u32> = running.into_iter().collect();
-    rows.extend(cells.iter().map(|cell| cell.workers));
+    let mut cells = cells_of_cycle(grid, order, seed, cycle);
+    let rows: Vec<u32> = running.into_iter().chain(cells.iter().map(|cell| cell.workers)).collect();
     let place = |cell: &Cell| rows.iter().position(|&workers| workers == cell.workers);
-    let mut cells = cells.clone();
     // Stable: within a row the order stays.
     cells.sort_by_key(place);
     cells

@@ -36,6 +36,10 @@ pub(super) struct Progress {
     pub(super) gpu_share: Option<f64>,
     /// The row that the server was given slots for, where the slots are its own.
     pub(super) row: Option<Row>,
+    /// How often in a row each row could not be opened.
+    pub(super) failed_rows: BTreeMap<u32, u32>,
+    /// Whether a cell of the running cycle was measured.
+    pub(super) has_measured: bool,
     /// The running or last cycle.
     pub(super) cycle: u64,
     pub(super) pending: VecDeque<Cell>,
@@ -84,6 +88,8 @@ impl Progress {
             slots: None,
             gpu_share: None,
             row: None,
+            failed_rows: BTreeMap::new(),
+            has_measured: false,
             cycle: 0,
             pending: VecDeque::new(),
             cycle_began: None,

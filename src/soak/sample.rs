@@ -120,6 +120,7 @@ impl<B: Backend> TargetRunner<B> {
                 invalid,
             };
             self.progress.usual.note(&sample);
+            self.progress.has_measured = true;
             self.publish(Happening::SampleEnded { sample: Arc::new(sample), latencies: Arc::new(latencies) }).await;
         }
         if let Some(trouble) = all_failed(&records) {

@@ -14,7 +14,6 @@ use super::order::{cells_of_cycle, rows_of_cycle};
 use super::target::{Halt, TargetRunner, Trouble};
 use crate::client::Identified;
 use crate::domain::plan::SchedulePlan;
-use crate::domain::slots::SlotsPlan;
 use crate::domain::{Cell, Facts, Grid, Happening, InvalidReason, SchedulerState, ServerIdentity};
 
 /// How often a server that is not ready is asked.
@@ -24,37 +23,77 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// One answer of a server that may not be ready.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// After so many failures in a row to open a row, a cycle goes on without it: a server may have
+/// no memory for so many slots.
+const TRIES: u32 = 2;
+
 /// The row that the server has slots for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) workers: u32,
-    /// What the server told after the switch.
+    /// What the server told, as far as it did.
     pub(super) reported: Option<u32>,
+    /// When its switch began, until the server was met with it.
+    began: Option<Instant>,
 }
 
 impl<B: Backend> TargetRunner<B> {
     /// Meets the server with the slots of a row, or as it is where they are its own affair.
     pub(super) async fn open_row(&mut self) -> Result<(), Halt> {
-        let SlotsPlan::Server { ready_timeout, .. } = self.plan.slots else { return self.meet(0).await.map(drop) };
+        let Some(ready_timeout) = self.plan.slots.ready_timeout() else { return self.meet(0).await.map(drop) };
         let workers = self.row_to_open();
-        if self.progress.row.is_some_and(|row| row.workers == workers) {
-            let identified = self.meet(workers).await?;
-            return self.row_left(&identified.identity).map_or(Ok(()), |_| Err(Halt::ServerChanged));
+        let opened = self.open_row_of(workers, ready_timeout).await;
+        match &opened {
+            Ok(()) => _ = self.progress.failed_rows.remove(&workers),
+            Err(Halt::Trouble(_)) => self.note_failed_row(workers),
+            Err(Halt::Hold(_) | Halt::ServerChanged) => {}
         }
-        self.let_others_finish().await?;
-        self.progress.row = None;
-        self.progress.is_introduced = false;
-        let began = Instant::now();
-        let permission = self.permission();
-        tokio::select! {
-            switched = self.switch(workers, began + ready_timeout) => switched?,
-            hold = permission.withdrawn() => return Err(hold.into()),
+        opened
+    }
+
+    async fn open_row_of(&mut self, workers: u32, ready_timeout: Duration) -> Result<(), Halt> {
+        if self.progress.row.is_none_or(|row| row.workers != workers) {
+            self.let_others_finish().await?;
+            self.progress.row = None;
+            self.progress.is_introduced = false;
+            let began = Instant::now();
+            let permission = self.permission();
+            tokio::select! {
+                switched = self.switch(workers, began + ready_timeout) => switched?,
+                hold = permission.withdrawn() => return Err(hold.into()),
+            }
+            self.progress.row = Some(Row { workers, reported: None, began: Some(began) });
         }
-        let reported = self.meet(workers).await?.identity.slots;
-        self.progress.row = Some(Row { workers, reported });
+        let identity = self.meet(workers).await?.identity;
+        let Some(began) = self.progress.row.as_mut().and_then(|row| row.began.take()) else {
+            return self.row_left(&identity).map_or(Ok(()), |_| Err(Halt::ServerChanged));
+        };
+        let reported = identity.slots;
+        self.progress.row = Some(Row { workers, reported, began: None });
         let seconds = began.elapsed().as_secs_f64();
         self.publish(Happening::SlotsSwitched { workers, reported, seconds }).await;
         Ok(())
+    }
+
+    /// When the model of a server that was started for a row has to be loaded.
+    pub(super) fn ready_by(&self) -> Option<Instant> {
+        Some(self.progress.row?.began? + self.plan.slots.ready_timeout()?)
+    }
+
+    /// Leaves the cells of a row out of the cycle that cannot be opened, unless nothing else was
+    /// or can be measured.
+    fn note_failed_row(&mut self, workers: u32) {
+        let failures = self.progress.failed_rows.entry(workers).or_default();
+        *failures = failures.saturating_add(1);
+        let has_others = self.progress.pending.iter().any(|cell| cell.workers != workers);
+        if *failures >= TRIES && (has_others || self.progress.has_measured) {
+            self.progress.pending.retain(|cell| cell.workers != workers);
+            tracing::warn!(
+                target = %self.progress.id,
+                workers,
+                "the server is not ready with so many slots; the cycle goes on without this row"
+            );
+        }
     }
 
     /// Opens the row of a cell in the middle of a cycle.
@@ -80,7 +119,8 @@ impl<B: Backend> TargetRunner<B> {
         let first = || {
             let schedule = self.schedule();
             let cells = self.cells_of(&self.grid_of(None), &schedule, self.progress.cycle + 1);
-            cells.first().map(|cell| cell.workers)
+            let rows = cells.iter().map(|cell| cell.workers);
+            rows.min_by_key(|workers| self.progress.failed_rows.get(workers).copied().unwrap_or(0))
         };
         next.or(running).or_else(first).unwrap_or(1)
     }
@@ -128,7 +168,9 @@ impl<B: Backend> TargetRunner<B> {
                 Ok(Ok(Identified { identity, .. })) => {
                     let is_as_asked = identity.slots.is_none_or(|slots| slots == workers);
                     if is_as_asked || self.plan.slots.runs_the_server() || Instant::now() >= settled {
-                        return Ok(());
+                        // Another server may have taken the place of one that ended.
+                        let end = self.backend.server_end().await;
+                        return end.map_or(Ok(()), |end| Err(away(format!("the server ended: {end}"))));
                     }
                     last = format!("it tells of {} slots", identity.slots.unwrap_or(0));
                 }
@@ -143,10 +185,12 @@ impl<B: Backend> TargetRunner<B> {
     }
 
     /// Why a server is no longer that of the running row, if it is not. The next cell has it
-    /// switched again then.
+    /// switched again then. What was not told is no change.
     pub(super) fn row_left(&mut self, identity: &ServerIdentity) -> Option<InvalidReason> {
-        let row = self.progress.row?;
-        if row.reported == identity.slots {
+        let row = self.progress.row.as_mut()?;
+        let (known, seen) = (row.reported.or(identity.slots), identity.slots.or(row.reported));
+        row.reported = known;
+        if known == seen {
             return None;
         }
         self.progress.row = None;

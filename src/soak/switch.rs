@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::domain::plan::TargetPlan;
 use crate::domain::slots::{SlotSwitch, SlotsPlan};
-use crate::process::{ProcessFailure, ServerProcess, parallel_argument, run_hook, slots_of_local_ollama};
+use crate::process::{ProcessFailure, ServerProcess, parallel_of, run_hook, slots_of_local_ollama};
 
 /// How one target's server is given its slots, and the server itself where it is a child.
 #[derive(Debug)]
@@ -57,9 +57,12 @@ impl Switch {
 
     /// Ends the server with all that it started, if it is a child.
     pub(super) async fn stop(&self) {
-        if let Some(server) = self.server.lock().await.take() {
-            server.stop().await;
+        let mut server = self.server.lock().await;
+        if let Some(running) = server.as_mut() {
+            running.stop().await;
         }
+        // Not before it has ended: whoever is interrupted here comes again.
+        *server = None;
     }
 
     /// The slots that stand in the arguments of Ollama's runner, which are those that it was
@@ -68,7 +71,6 @@ impl Switch {
         if !self.runs_the_server() {
             return if is_local { slots_of_local_ollama() } else { None };
         }
-        let lines = self.server.lock().await.as_ref()?.command_lines_below();
-        lines.iter().find_map(|line| parallel_argument(line))
+        parallel_of(self.server.lock().await.as_ref()?.command_lines_below())
     }
 }

@@ -23,11 +23,12 @@ use super::lag::LagMeter;
 use super::lane::Lane;
 use super::meter::cost_of;
 use super::progress::Progress;
-use crate::client::{Dropped, Identified, Timeline};
+use crate::client::{Dropped, Identified, Timeline, Timeouts};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{Api, Prompts, SchedulePlan, TargetPlan};
-use crate::domain::slots::SlotsPlan;
-use crate::domain::{Cell, Cost, FailureKind, Happening, Load, RequestFailure, SchedulerState, ServerIdentity};
+use crate::domain::{
+    Cell, Cost, FailureKind, Happening, Load, RequestFailure, RequestRecord, SchedulerState, ServerIdentity,
+};
 use crate::store::{CycleStart, Sighting, Writer};
 
 /// The pause after the first failure to reach the server; it doubles up to [`LONGEST_PAUSE`].
@@ -148,7 +149,10 @@ impl<B: Backend> TargetRunner<B> {
         self.may_begin_cycle()?;
         // Others of the lane may have used the same server since.
         self.progress.last_look = None;
-        self.open_row().await?;
+        let is_measured = self.progress.cycle_began.is_some() && self.progress.pending.is_empty();
+        if !is_measured {
+            self.open_row().await?;
+        }
         if self.progress.cycle_began.is_none() {
             self.begin_cycle().await?;
         }
@@ -180,7 +184,7 @@ impl<B: Backend> TargetRunner<B> {
         if !self.progress.is_introduced {
             self.may_introduce()?;
             self.yield_to_others().await?;
-            self.introduce(&identified.identity).await?;
+            self.introduce(&identified.identity, SchedulerState::Warmup).await?;
             // Some servers tell more once the model is loaded.
             identified = self.identify().await?;
             self.progress.is_introduced = true;
@@ -239,6 +243,8 @@ impl<B: Backend> TargetRunner<B> {
                 self.held = Some(held);
                 return;
             }
+            // Whoever has the lane has all of the hardware.
+            self.let_go().await;
             self.enter_state(SchedulerState::WaitingForLane).await;
             patience = REMINDER;
         }
@@ -258,16 +264,21 @@ impl<B: Backend> TargetRunner<B> {
         self.held = None;
     }
 
-    /// Sends a first request: loads the model and settles which fields the server takes.
-    async fn introduce(&mut self, identity: &ServerIdentity) -> Result<(), Halt> {
-        self.enter_state(SchedulerState::Warmup).await;
-        self.publish(Happening::RequestStarted).await;
+    /// Sends a first request, in a state of its own: loads the model and settles which fields
+    /// the server takes. Returns the one that succeeded.
+    pub(super) async fn introduce(
+        &mut self,
+        identity: &ServerIdentity,
+        state: SchedulerState,
+    ) -> Result<Option<RequestRecord>, Halt> {
+        self.enter_state(state).await;
         let request = self.requests(1, self.plan.request.warmup_tokens(), &[0]).pop();
-        let Some(request) = request else { return Ok(()) };
+        let Some(request) = request else { return Ok(None) };
+        self.publish(Happening::RequestStarted).await;
         self.progress.last_look = None;
         let booked_at = self.book(Cost::of_introduction(&self.plan.request, self.prompt_tokens())).await;
-        let (timeline, timeouts) = (Timeline::start(), self.timeouts(self.plan.request.timeout));
-        let (attempts, dropped) = tokio::select! {
+        let (timeline, timeouts) = (Timeline::start(), self.first_timeouts());
+        let (mut attempts, dropped) = tokio::select! {
             negotiated = self.backend.negotiate(&request, &timeline, timeouts) => negotiated,
             hold = self.permission().withdrawn() => {
                 let failure = RequestFailure::new(FailureKind::Cancelled, hold.state.as_str());
@@ -287,14 +298,22 @@ impl<B: Backend> TargetRunner<B> {
             self.publish(Happening::RequestEnded(RequestEnd::of(attempt, true))).await;
         }
         self.settle(booked_at, cost_of(&attempts, self.prompt_tokens())).await;
-        match attempts.last().and_then(|last| last.failure.as_ref()) {
-            None => Ok(()),
+        let last = attempts.pop();
+        match last.as_ref().and_then(|last| last.failure.as_ref()) {
+            None => Ok(last),
             Some(failure) => Err(Halt::Trouble(Trouble {
                 reason: format!("{} {}: {failure}", identity.kind, identity.model),
                 is_away: failure.kind.is_out_of_reach(),
                 is_refused: false,
             })),
         }
+    }
+
+    /// The time-outs of a first request: the model may have to be loaded for it.
+    fn first_timeouts(&self) -> Timeouts {
+        let timeouts = self.timeouts(self.plan.request.timeout);
+        let left = self.ready_by().map_or(Duration::ZERO, |by| by.saturating_duration_since(Instant::now()));
+        Timeouts { first_token: timeouts.first_token.max(left), total: timeouts.total.max(left), ..timeouts }
     }
 
     async fn enter_epoch(&mut self, identified: &Identified, workers: u32) -> Result<(), Trouble> {
@@ -360,6 +379,7 @@ impl<B: Backend> TargetRunner<B> {
         (self.progress.cycle, self.progress.pending) = (number, cells.into());
         self.progress.cycle_began = Some(Instant::now());
         self.progress.last_cycle_began = self.progress.cycle_began;
+        self.progress.has_measured = false;
         let cells = u32::try_from(self.progress.pending.len()).unwrap_or(u32::MAX);
         let at = self.bus.now();
         let target = self.progress.id.clone();
@@ -404,10 +424,7 @@ impl<B: Backend> TargetRunner<B> {
         let schedule = self.schedule();
         let waves = |cell: Cell| cell.batch.div_ceil(cell.concurrency().max(1)) + schedule.warmup_requests;
         let most = self.progress.grid.iter().flat_map(|grid| grid.cells()).map(waves).max().unwrap_or(1);
-        let switch = match self.plan.slots {
-            SlotsPlan::Server { ready_timeout, .. } => ready_timeout,
-            SlotsPlan::Client => Duration::ZERO,
-        };
+        let switch = self.plan.slots.ready_timeout().unwrap_or_default();
         let longest = request.saturating_mul(most) + schedule.pause_between_samples + switch;
         later(from, longest + LONGEST_PAUSE + IDENTIFY_TIMEOUT)
     }

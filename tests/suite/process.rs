@@ -148,7 +148,7 @@ async fn a_server_that_is_dropped_leaves_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_does_not_want_to_end_is_made_to() {
     let mark = Mark::new();
-    let server = mark.start(STUBBORN).await;
+    let mut server = mark.start(STUBBORN).await;
     mark.await_sleepers(2);
     timeout(PATIENCE, server.stop()).await.expect("an end");
     assert_eq!(mark.living(), []);
@@ -206,7 +206,7 @@ async fn a_supervisor_that_was_killed_unnoticed_takes_the_group_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_supervisor_that_hangs_is_done_without() {
     let mark = Mark::new();
-    let server = mark.start(FAMILY).await;
+    let mut server = mark.start(FAMILY).await;
     mark.await_sleepers(FAMILY_SIZE);
     kill_process(mark.find("llmsoak supervise"), Signal::STOP).expect("a process of this test");
     timeout(PATIENCE, server.stop()).await.expect("an end");
@@ -231,7 +231,7 @@ fn a_server_does_not_inherit_the_priority_of_the_thread_that_starts_it() {
         }
         let mark = Mark::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let server = runtime.block_on(mark.start("sleep 1001"));
+        let mut server = runtime.block_on(mark.start("sleep 1001"));
         for (pid, command) in mark.living() {
             assert_eq!(getpriority_process(Some(pid)), Ok(ordinary), "{command}");
         }

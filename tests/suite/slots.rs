@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Stage, Target, eventually, free_address, get, scrape, simulator_at};
+use crate::support::{Stage, Target, eventually, free_address, get, post, scrape, simulator_at};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_llmsoak");
 const GRID: &str = "{workers: [1, 2, 4], batch: [1, 4, 8]}";
@@ -141,6 +141,37 @@ fn a_server_that_is_never_ready_is_given_up_in_time() {
     assert_eq!(once.code(), Some(2), "{}", once.stderr());
     assert!(once.stderr().contains("not ready within slots.ready_timeout"), "{}", once.stderr());
     check_nothing_left(&word);
+}
+
+#[test]
+fn a_row_for_which_the_server_has_no_memory_is_left_out_and_the_cycle_goes_on() {
+    let (stage, address) = (Stage::new(), free_address());
+    let script = format!(
+        "[ {{workers}} = 4 ] && {{ echo out of memory; exit 1; }}; \
+         exec {BINARY} sim --profile tiny --web.listen-address={address} --slots {{workers}}"
+    );
+    let slots = format!("{{mode: server, ready_timeout: 20s, process: {{command: [sh, -c, '{script}']}}}}");
+    let mut once = stage.once(&[target(address, &slots)], 2);
+    assert_eq!(once.code(), Some(0), "{}", once.stderr());
+    assert!(once.stderr().contains("out of memory"), "{}", once.stderr());
+    assert!(once.stderr().contains("the cycle goes on without this row"), "{}", once.stderr());
+    assert_eq!(rows(&stage, "workers"), [1, 1, 2, 2]);
+    assert_eq!(stage.history().one::<i64>("SELECT COUNT(*) FROM cycle WHERE completed_at IS NOT NULL"), 2);
+}
+
+#[test]
+fn who_is_paused_holds_no_hardware() {
+    let (stage, address) = (Stage::new(), free_address());
+    let slots = child(address, "");
+    let (_daemon, pages) = stage.run(&[target(address, &slots)]);
+    let word = format!("--web.listen-address={address}");
+    for _ in 0..3 {
+        eventually("a server", || (!processes_with(&word).is_empty()).then_some(()));
+        assert_eq!(post(pages, "/-/pause?for=1h").expect("an answer").0, 200);
+        check_nothing_left(&word);
+        assert_eq!(post(pages, "/-/resume").expect("an answer").0, 200);
+    }
+    assert_eq!(stage.history().one::<i64>("SELECT COUNT(*) FROM event WHERE detail LIKE '%another server%'"), 0);
 }
 
 #[test]
