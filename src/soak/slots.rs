@@ -45,7 +45,7 @@ impl<B: Backend> TargetRunner<B> {
         let opened = self.open_row_of(workers, ready_timeout).await;
         match &opened {
             Ok(()) => _ = self.progress.failed_rows.remove(&workers),
-            Err(Halt::Trouble(_)) => self.note_failed_row(workers),
+            Err(Halt::Trouble(_)) => self.note_failed_row(workers).await,
             Err(Halt::Hold(_) | Halt::ServerChanged) => {}
         }
         opened
@@ -82,7 +82,7 @@ impl<B: Backend> TargetRunner<B> {
 
     /// Leaves the cells of a row out of the cycle that cannot be opened, unless nothing else was
     /// or can be measured.
-    fn note_failed_row(&mut self, workers: u32) {
+    async fn note_failed_row(&mut self, workers: u32) {
         let failures = self.progress.failed_rows.entry(workers).or_default();
         *failures = failures.saturating_add(1);
         let has_others = self.progress.pending.iter().any(|cell| cell.workers != workers);
@@ -93,6 +93,9 @@ impl<B: Backend> TargetRunner<B> {
                 workers,
                 "the server is not ready with so many slots; the cycle goes on without this row"
             );
+            if self.progress.cycle_began.is_some() && self.progress.pending.is_empty() {
+                self.end_cycle().await;
+            }
         }
     }
 

@@ -149,10 +149,7 @@ impl<B: Backend> TargetRunner<B> {
         self.may_begin_cycle()?;
         // Others of the lane may have used the same server since.
         self.progress.last_look = None;
-        let is_measured = self.progress.cycle_began.is_some() && self.progress.pending.is_empty();
-        if !is_measured {
-            self.open_row().await?;
-        }
+        self.open_row().await?;
         if self.progress.cycle_began.is_none() {
             self.begin_cycle().await?;
         }
@@ -389,7 +386,7 @@ impl<B: Backend> TargetRunner<B> {
         Ok(())
     }
 
-    async fn end_cycle(&mut self) {
+    pub(super) async fn end_cycle(&mut self) {
         let took = self.progress.cycle_began.take().map_or(Duration::ZERO, |began| began.elapsed());
         self.progress.last_cycle_took = Some(took);
         self.progress.completed += 1;
