@@ -226,6 +226,28 @@ async fn a_server_that_does_not_tell_is_left_alone() {
 }
 
 #[tokio::test]
+async fn lm_studio_tells_how_many_requests_its_model_works_on_where_it_is_new_enough() {
+    let slots_with = async |newer: &'static str| {
+        let server = Scripted::start(move |path| match path {
+            "/v1/models" => (200, r#"{"data":[{"id":"gemma","owned_by":"organization_owner"}]}"#, 0),
+            "/api/v0/models" => {
+                (200, r#"{"data":[{"id":"gemma","quantization":"Q4_K_M","compatibility_type":"gguf"}]}"#, 0)
+            }
+            "/api/v1/models" => (200, newer, 0),
+            _ => (404, "no such page", 0),
+        });
+        let identity = server.await.client.identify(None).await.expect("an identity").identity;
+        assert_eq!(identity.kind, ServerKind::LmStudio);
+        identity.slots
+    };
+    let newer = r#"{"models":[{"key":"gemma","loaded_instances":[{"id":"other","config":{"parallel":9}},
+                    {"id":"gemma","config":{"context_length":4096,"parallel":4}}]}]}"#;
+    assert_eq!(slots_with(newer).await, Some(4));
+    assert_eq!(slots_with(r#"{"models":[{"key":"gemma","loaded_instances":[]}]}"#).await, None);
+    assert_eq!(slots_with("").await, None);
+}
+
+#[tokio::test]
 async fn a_failure_that_may_pass_shuts_no_door() {
     for (answer, expected) in [
         ((503, r#"{"error":{"message":"Loading model"}}"#, 0), FailureKind::Http5xx),
