@@ -7,4 +7,5 @@ pub mod measure;
 pub mod optimum;
 pub mod parallelism;
 pub mod quantile;
+pub mod regression;
 pub mod validity;
