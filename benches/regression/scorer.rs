@@ -104,6 +104,18 @@ impl Score {
         (count / thousands, degrees * cube.powi(3) / 2.0 / thousands)
     }
 
+    /// Whether every target is met.
+    pub fn passes(&self) -> bool {
+        let recall = |size: f64| self.recall(|outcome| outcome.size == size).0;
+        self.false_alarms_per_1000().0 <= 0.7
+            && self.recall(|outcome| outcome.size >= 0.08).0 >= 0.98
+            && recall(0.05) >= 0.9
+            && recall(0.03) >= 0.7
+            && self.median_delay().is_some_and(|delay| delay <= 3.0)
+            && self.median_size_error().is_some_and(|error| error <= 0.6)
+            && self.causes_right().is_some_and(|right| right >= 0.95)
+    }
+
     pub fn strays_per_1000(&self) -> f64 {
         self.stray_alarms as f64 / (self.changed_cycles as f64 / 1000.0)
     }

@@ -89,6 +89,8 @@ impl Truth {
 pub struct Nature {
     pub noise: Noise,
     pub cells: Vec<Cell>,
+    /// The cells' levels, logarithms, by measure.
+    pub levels: Vec<[f64; 3]>,
     /// Of each cell's own noise, for the token rate.
     pub cell_deviations: Vec<f64>,
     pub cell_phi: f64,
@@ -347,6 +349,7 @@ pub fn draw(seed: u64, plan: Plan) -> Series {
     let nature = Nature {
         noise: plan.noise,
         cells,
+        levels,
         cell_deviations,
         cell_phi,
         common_deviation,

@@ -10,16 +10,15 @@ pub(super) const LEAST_BEFORE: usize = 6;
 pub(super) const LEAST_BEFORE_KNOWN: usize = 3;
 /// Rows since.
 const LEAST_AFTER: usize = 4;
-const LEAST_AFTER_RAMP: usize = 5;
+const LEAST_AFTER_RAMP: usize = 6;
 const LEAST_AFTER_KNOWN: usize = 2;
 /// Rows since the oldest change that is still looked for.
-const MOST_AFTER: usize = 34;
+const MOST_AFTER: usize = 20;
 /// The longest dip, in rows: a change must show without any so many of its rows.
 const DIP: usize = 3;
 /// Deviations by which it then has to show still.
-const LEAST_Z_WITHOUT_DIP: f64 = 2.3;
-/// Since dips last longer than that only rarely, later rows are not left out in turn.
-const DIP_CHECKED_ROWS: usize = 12;
+const LEAST_Z_WITHOUT_DIP: f64 = 2.8;
+const LEAST_Z_WITHOUT_DIP_BEFORE: f64 = 3.3;
 /// The part of a change that each of its outermost rows shows.
 const LEAST_PART: f64 = 0.35;
 /// By how much another time must explain a series better, as a log-likelihood ratio times
@@ -42,9 +41,9 @@ pub(super) struct Thresholds {
 
 impl Thresholds {
     /// With few rows neither the level nor the noise is well known.
-    fn of(self, is_known: bool, before: usize, noise_rows: f64) -> f64 {
+    fn of(self, is_known: bool, before: usize, after: usize, noise_rows: f64) -> f64 {
         let base = if is_known { self.known } else { self.unknown };
-        base + 3.0 / before as f64 + 8.0 / noise_rows
+        base + 3.0 / before as f64 + 8.0 / noise_rows + 0.03 * after.saturating_sub(6) as f64
     }
 }
 
@@ -168,13 +167,14 @@ impl Line {
             let last = self.surroundings.positions.last().copied().unwrap_or(0.0);
             let part = shape.part(last - self.position(first) + 1.0);
             let effect = Effect { size: effect.size * part, standard_error: effect.standard_error * part };
-            let excess = effect.z().abs() - thresholds.of(is_known, before, self.noise_rows);
+            let excess = effect.z().abs() - thresholds.of(is_known, before, after, self.noise_rows);
             Candidate { shape, first, is_known, effect, excess, before, after }
         };
         let steps = fit.steps();
         let step = |first: usize| steps.get(first).copied().flatten();
         let unknown = LEAST_BEFORE.max(rows.saturating_sub(MOST_AFTER))..(rows + 1).saturating_sub(LEAST_AFTER);
-        let is_known = |first: &&usize| (LEAST_BEFORE_KNOWN..(rows + 1).saturating_sub(LEAST_AFTER_KNOWN)).contains(*first);
+        let oldest = LEAST_BEFORE_KNOWN.max(rows.saturating_sub(MOST_AFTER));
+        let is_known = |first: &&usize| (oldest..(rows + 1).saturating_sub(LEAST_AFTER_KNOWN)).contains(*first);
         let mut candidates: Vec<Candidate> = known
             .iter()
             .filter(is_known)
@@ -203,7 +203,8 @@ impl Line {
 
     /// Whether a candidate is a change that lasts, and not a dip.
     fn holds(&self, candidate: &Candidate) -> bool {
-        self.shows_at_its_ends(candidate) && (candidate.is_known || self.shows_without_a_dip(candidate))
+        self.shows_at_its_ends(candidate)
+            && (candidate.is_known && candidate.shape == Shape::Step || self.shows_without_a_dip(candidate))
     }
 
     /// The last rows show the change, and of one whose time is known the first do too.
@@ -228,15 +229,13 @@ impl Line {
     fn shows_without_a_dip(&self, candidate: &Candidate) -> bool {
         let Candidate { shape, first, effect, .. } = *candidate;
         let rows = self.y.len();
-        if rows - first > DIP_CHECKED_ROWS {
-            return true;
-        }
-        (first..=rows - DIP).all(|dip| {
+        let z_without = |dip: usize| {
             let rest = self.without(|row| (dip..dip + DIP).contains(&row));
             let column = rest.column(shape, self.position(first));
-            let left = rest.fit().effect(&column);
-            left.is_some_and(|left| left.z() * effect.size.signum() >= LEAST_Z_WITHOUT_DIP)
-        })
+            rest.fit().effect(&column).map_or(0.0, |left| left.z() * effect.size.signum())
+        };
+        z_without(first - DIP) >= LEAST_Z_WITHOUT_DIP_BEFORE
+            && (first..=rows - DIP).all(|dip| z_without(dip) >= LEAST_Z_WITHOUT_DIP)
     }
 }
 

@@ -12,6 +12,8 @@ const LEVEL: f64 = 1.0;
 /// The drift of a window, log-ratio in 60 cycles.
 const DRIFT: f64 = 0.010;
 const DRIFT_CYCLES: f64 = 60.0;
+/// How much the drift bends: the powers of half such a window.
+const BENDS: [(i32, f64); 2] = [(2, 0.003), (3, 0.002)];
 /// The cosine and the sine of the day, and of half a day.
 const DAY: f64 = 0.006;
 const HALF_DAY: f64 = 0.002;
@@ -24,7 +26,7 @@ const WARMUP_CYCLES: f64 = 4.0;
 /// Warm-ups that are kept apart.
 const MOST_WARMUPS: usize = 4;
 /// How much of an accepted change may still be on its way, as a part of it.
-const SETTLING: f64 = 0.5;
+const SETTLING: f64 = 0.03;
 const SETTLING_CYCLES: f64 = 10.0;
 
 /// Where a warm-up began.
@@ -59,6 +61,10 @@ impl Surroundings {
             (vec![1.0; self.positions.len()], LEVEL),
             (positions().map(|position| (position - middle) / DRIFT_CYCLES).collect(), DRIFT * self.factor),
         ];
+        for (power, deviation) in BENDS {
+            let bend = |position: &f64| ((position - middle) / (DRIFT_CYCLES / 2.0)).powi(power);
+            columns.push((positions().map(bend).collect(), deviation * self.factor));
+        }
         for (harmonic, deviation) in [(1.0, DAY), (2.0, HALF_DAY)] {
             for turn in [0.0, 0.25] {
                 let wave = |seconds: &f64| (TAU * (harmonic * (seconds / DAY_SECONDS).fract() + turn)).cos();
@@ -75,7 +81,7 @@ impl Surroundings {
             columns.push((positions().map(left).collect(), deviation * self.factor));
         }
         if let Some(change) = self.settling {
-            columns.push((positions().map(|position| ((position - first) / SETTLING_CYCLES).min(1.0)).collect(), SETTLING * change.abs()));
+            columns.push((positions().map(|position| ((position - first) / SETTLING_CYCLES).min(1.0)).collect(), change.abs().max(SETTLING)));
             // The change may have begun a row later than was found.
             columns.push((positions().map(|position| f64::from(*position <= first)).collect(), change.abs()));
         }
