@@ -14,6 +14,8 @@ const WINDOW: usize = 60;
 const LEAST_BEFORE: usize = 6;
 const MOST_AFTER: usize = 24;
 const WARMUP_CYCLES: f64 = 4.0;
+/// How far a cell's own noise counts, deviations.
+const CLIP: f64 = 3.0;
 
 /// The pooled rows of a scope in one measure.
 struct Pooled<'a> {
@@ -32,19 +34,23 @@ impl<'a> Pooled<'a> {
         let is_member = |place: usize| kind != Kind::BatchFrom16 || nature.cells[place].batch >= 16;
         let members: Vec<usize> = (0..nature.cells.len()).filter(|&place| is_member(place)).collect();
         let deviation = |place: usize| nature.cell_deviations[place] * FACTORS[index];
-        let row = |figures: &[CellFigures]| {
+        let row = |cycle: usize, figures: &[CellFigures]| {
             let (mut sum, mut weights) = (0.0, 0.0);
             for &place in &members {
                 let cell = figures.iter().find(|figures| figures.cell == nature.cells[place]);
                 let Some(log) = cell.and_then(|cell| cell.log(measure)) else { continue };
                 let weight = deviation(place).powi(-2);
-                sum += weight * (log - nature.levels[place][index]);
+                let bound = CLIP * deviation(place);
+                let change = series.truth.as_ref().map_or(0.0, |truth| truth.logs[index] * truth.part(cycle));
+                // Clipped around what is true, so that heavy tails do not speak for a cell.
+                let rest = (log - nature.levels[place][index] - change).clamp(-bound, bound);
+                sum += weight * (rest + change);
                 weights += weight;
             }
             if weights > 0.0 { sum / weights } else { f64::NAN }
         };
-        let y = series.cycles.iter().zip(&nature.dips);
-        let y = y.map(|(cycle, is_dip)| if *is_dip { f64::NAN } else { row(&cycle.cells) }).collect();
+        let y = series.cycles.iter().zip(&nature.dips).enumerate();
+        let y = y.map(|(at, (cycle, is_dip))| if *is_dip { f64::NAN } else { row(at, &cycle.cells) }).collect();
         let variance = members.iter().map(|&place| deviation(place).powi(-2)).sum::<f64>().recip();
         Self { series, measure: index, variance, y }
     }

@@ -6,8 +6,8 @@
 use super::environment::{Component, Known};
 use super::pool::{Registry, median};
 use super::search::Thresholds;
-use super::track::{Row, Track};
-use super::verdict::{CycleRef, Finding};
+use super::track::{Row, Told, Track};
+use super::verdict::{ChangeEvent, CycleRef, Finding};
 use super::view::{CycleView, Measure};
 
 /// What the user decides.
@@ -28,8 +28,9 @@ impl Default for Settings {
 impl Settings {
     /// Deviations at which the default rate of false alarms is kept: measured, see
     /// docs/regression.md.
-    const KNOWN: f64 = 3.4;
-    const UNKNOWN: f64 = 4.5;
+    const KNOWN: f64 = 3.0;
+    const UNKNOWN: f64 = 4.1;
+    const ELSEWHERE: f64 = 2.6;
 
     /// The tail of a normal distribution falls like exp(−z²/2): another rate moves z² by
     /// twice the logarithm of the ratio of the rates.
@@ -40,6 +41,7 @@ impl Settings {
         Thresholds {
             known: moved(Self::KNOWN),
             unknown: moved(Self::UNKNOWN),
+            elsewhere: moved(Self::ELSEWHERE),
             minimum_effect: self.minimum_effect.max(0.0).ln_1p(),
         }
     }
@@ -49,6 +51,9 @@ impl Settings {
 const GAPS: usize = 15;
 /// The longest pause, in cycles: by then nothing of the noise before is left.
 const LONGEST_PAUSE: f64 = 48.0;
+
+/// For so many cycles a change of one measure speaks for one of another.
+const TOLD_CYCLES: u64 = 24;
 
 /// Finds changes, online.
 #[derive(Clone, Debug)]
@@ -61,6 +66,26 @@ pub struct Detector {
     position: f64,
     last_seconds: Option<f64>,
     gaps: Vec<f64>,
+    told: Vec<Told>,
+}
+
+/// Looks at each measure, and again where another has just changed.
+fn look(mut waiting: Vec<&mut Track>, registry: &Registry, thresholds: Thresholds, told: &mut Vec<Told>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    loop {
+        let known = told.len();
+        waiting.retain_mut(|track| {
+            let Some(finding) = track.look(registry, thresholds, told) else { return true };
+            if let Finding::Changed(ChangeEvent { measure, changed, direction, cause, .. }) = finding {
+                told.push(Told { measure, changed, direction, cause });
+            }
+            findings.push(finding);
+            false
+        });
+        if told.len() == known {
+            return findings;
+        }
+    }
 }
 
 impl Detector {
@@ -74,6 +99,7 @@ impl Detector {
             position: 0.0,
             last_seconds: None,
             gaps: Vec::with_capacity(GAPS + 1),
+            told: Vec::new(),
         }
     }
 
@@ -87,7 +113,7 @@ impl Detector {
         let components: Vec<Component> = self.known.learn(&view.identity);
         let change = (!components.is_empty()).then_some((at, components));
         let grew = self.registry.learn(&view.cells);
-        let mut findings = Vec::new();
+        let mut waiting = Vec::with_capacity(self.tracks.len());
         for (track, measure) in self.tracks.iter_mut().zip(Measure::ALL) {
             let row = Row {
                 at,
@@ -97,9 +123,12 @@ impl Detector {
                 change: change.clone(),
                 pooled: Vec::new(),
             };
-            findings.extend(track.observe(row, &self.registry, grew, self.thresholds));
+            if track.take(row, &self.registry, grew) {
+                waiting.push(track);
+            }
         }
-        findings
+        self.told.retain(|told| told.changed.cycle + TOLD_CYCLES > at.cycle);
+        look(waiting, &self.registry, self.thresholds, &mut self.told)
     }
 
     /// Moves on by a cycle, or by as many as a pause was long.

@@ -10,22 +10,20 @@
 /// Columns of what is no change, each with its prior deviation in the series' own unit.
 pub(super) type Nuisance = Vec<(Vec<f64>, f64)>;
 
-/// Turns AR(1) noise of known scale into independent noise of deviation 1.
+/// What is new in each row of an AR(1) of deviation 1, made to deviation 1.
 #[derive(Clone, Debug)]
-pub(super) struct Whitening {
+struct Whitening {
     /// How much of the row before is in each row; 0 for the first.
     carry: Vec<f64>,
-    /// One over the deviation of what is new in each row.
+    /// One over the deviation of what is new.
     weight: Vec<f64>,
 }
 
 impl Whitening {
-    /// `gaps` are the distances of each row from the one before, in cycles; the first's is
-    /// not looked at. `sigma` is the deviation of a row.
-    pub(super) fn new(gaps: &[f64], phi: f64, sigma: f64) -> Self {
-        let carry: Vec<f64> =
-            gaps.iter().enumerate().map(|(row, &gap)| if row == 0 { 0.0 } else { phi.powf(gap) }).collect();
-        let weight = carry.iter().map(|carry| 1.0 / (sigma * (1.0 - carry * carry).sqrt())).collect();
+    fn new(positions: &[f64], phi: f64) -> Self {
+        let gaps = positions.iter().skip(1).zip(positions).map(|(position, before)| position - before);
+        let carry: Vec<f64> = std::iter::once(0.0).chain(gaps.map(|gap| phi.powf(gap))).collect();
+        let weight = carry.iter().map(|carry| (1.0 - carry * carry).sqrt().recip()).collect();
         Self { carry, weight }
     }
 
@@ -33,6 +31,50 @@ impl Whitening {
         let before = std::iter::once(&0.0).chain(column);
         let rows = self.carry.iter().zip(&self.weight);
         column.iter().zip(before).zip(rows).map(|((x, before), (carry, weight))| (x - carry * before) * weight).collect()
+    }
+
+    /// The whitened step that begins at `row` is `first` there and `later` in each row after.
+    fn step(&self, row: usize) -> Option<(f64, f64)> {
+        let (carry, weight) = (self.carry.get(row)?, self.weight.get(row)?);
+        Some((*weight, (1.0 - carry) * weight))
+    }
+}
+
+/// All of a test that does not depend on the series: made once for the parts of a grid.
+#[derive(Clone, Debug)]
+pub(super) struct Design {
+    whitening: Whitening,
+    columns: Vec<Vec<f64>>,
+    /// One over the square of the columns' prior deviations.
+    precisions: Vec<f64>,
+    /// Z'Z, the lower half by rows.
+    gram: Vec<Vec<f64>>,
+    /// The row of the first step that is looked at, and of each from there on x'x and Z'x.
+    first_step: usize,
+    steps: Vec<(f64, Vec<f64>)>,
+}
+
+impl Design {
+    /// For rows at these positions, in cycles, and steps from the row `first_step` on.
+    pub(super) fn new(positions: &[f64], phi: f64, nuisance: &Nuisance, first_step: usize) -> Self {
+        let whitening = Whitening::new(positions, phi);
+        let columns: Vec<Vec<f64>> = nuisance.iter().map(|(column, _)| whitening.apply(column)).collect();
+        let gram = (0..columns.len())
+            .map(|i| columns.iter().take(i + 1).map(|column| columns.get(i).map_or(0.0, |own| dot(own, column))).collect())
+            .collect();
+        let (mut xx, mut along, mut steps) = (0.0, vec![0.0; columns.len()], Vec::new());
+        for row in (first_step..positions.len()).rev() {
+            let Some((first, later)) = whitening.step(row) else { continue };
+            let whole = along.iter().zip(&columns).map(|(sum, column)| sum + at(column, row) * first).collect();
+            steps.push((xx + first * first, whole));
+            xx += later * later;
+            for (sum, column) in along.iter_mut().zip(&columns) {
+                *sum += at(column, row) * later;
+            }
+        }
+        steps.reverse();
+        let precisions = nuisance.iter().map(|(_, deviation)| 1.0 / (deviation * deviation)).collect();
+        Self { whitening, columns, precisions, gram, first_step, steps }
     }
 }
 
@@ -53,58 +95,48 @@ impl Effect {
 
 /// A series with all that is no change fitted.
 #[derive(Clone, Debug)]
-pub(super) struct Fit {
-    whitening: Whitening,
+pub(super) struct Fit<'a> {
+    design: &'a Design,
+    sigma: f64,
     y: Vec<f64>,
-    columns: Vec<Vec<f64>>,
     /// The Cholesky factor of Z'Z + P, by rows, with P the priors' precision.
     factor: Vec<Vec<f64>>,
     /// The fitted coefficients of the columns.
     coefficients: Vec<f64>,
 }
 
-impl Fit {
-    pub(super) fn new(y: &[f64], whitening: Whitening, nuisance: &Nuisance) -> Self {
-        let y = whitening.apply(y);
-        let columns: Vec<Vec<f64>> = nuisance.iter().map(|(column, _)| whitening.apply(column)).collect();
-        let factor = cholesky(columns.len(), |i, j| {
-            let prior = match nuisance.get(i) {
-                Some((_, deviation)) if i == j => 1.0 / (deviation * deviation),
-                _ => 0.0,
-            };
-            columns.get(i).zip(columns.get(j)).map_or(0.0, |(a, b)| dot(a, b)) + prior
-        });
-        let right: Vec<f64> = columns.iter().map(|column| dot(column, &y)).collect();
+impl<'a> Fit<'a> {
+    /// `sigma` is the deviation of a row.
+    pub(super) fn new(y: &[f64], design: &'a Design, sigma: f64) -> Self {
+        let y = design.whitening.apply(y);
+        let priors = design.gram.iter().zip(&design.precisions);
+        let factor = cholesky(priors.map(|(row, precision)| (row.as_slice(), precision * sigma * sigma)));
+        let right: Vec<f64> = design.columns.iter().map(|column| dot(column, &y)).collect();
         let coefficients = solve_upper(&factor, &solve_lower(&factor, &right));
-        Self { whitening, y, columns, factor, coefficients }
+        Self { design, sigma, y, factor, coefficients }
     }
 
     /// The change of the shape `x`; `None` where the series cannot tell it from the rest.
     pub(super) fn effect(&self, x: &[f64]) -> Option<Effect> {
-        let x = self.whitening.apply(x);
-        let along: Vec<f64> = self.columns.iter().map(|column| dot(column, &x)).collect();
+        let x = self.design.whitening.apply(x);
+        let along: Vec<f64> = self.design.columns.iter().map(|column| dot(column, &x)).collect();
         self.project(dot(&x, &x), dot(&x, &self.y), &along)
     }
 
-    /// Steps that begin at each row, 0 before it and 1 from it on: all in one pass.
-    pub(super) fn steps(&self) -> Vec<Option<Effect>> {
-        let mut effects = vec![None; self.y.len()];
-        // What the rows after a step's first add: there the step is whitened to 1 − carry.
-        let (mut xx, mut xy, mut along) = (0.0, 0.0, vec![0.0; self.columns.len()]);
-        let rows = self.y.iter().zip(self.whitening.carry.iter().zip(&self.whitening.weight));
-        for (row, (y, (carry, weight))) in rows.enumerate().rev() {
-            let whole: Vec<f64> =
-                along.iter().zip(&self.columns).map(|(sum, column)| sum + at(column, row) * weight).collect();
-            if let Some(effect) = effects.get_mut(row) {
-                *effect = self.project(xx + weight * weight, xy + y * weight, &whole);
-            }
-            let later = (1.0 - carry) * weight;
-            xx += later * later;
-            xy += y * later;
-            for (sum, column) in along.iter_mut().zip(&self.columns) {
-                *sum += at(column, row) * later;
-            }
-        }
+    /// Steps, 0 before a row and 1 from it on, with their rows: all in one pass.
+    pub(super) fn steps(&self) -> Vec<(usize, Option<Effect>)> {
+        let mut xy = 0.0;
+        let mut effects: Vec<_> = (self.design.steps.iter().enumerate().rev())
+            .filter_map(|(index, (xx, along))| {
+                let row = self.design.first_step + index;
+                let (first, later) = self.design.whitening.step(row)?;
+                let y = at(&self.y, row);
+                let effect = self.project(*xx, xy + y * first, along);
+                xy += y * later;
+                Some((row, effect))
+            })
+            .collect();
+        effects.reverse();
         effects
     }
 
@@ -113,7 +145,7 @@ impl Fit {
         let reduced = solve_lower(&self.factor, along);
         let information = xx - dot(&reduced, &reduced);
         let size = (xy - dot(along, &self.coefficients)) / information;
-        (information > 1e-9 * xx).then(|| Effect { size, standard_error: information.sqrt().recip() })
+        (information > 1e-9 * xx).then(|| Effect { size, standard_error: self.sigma / information.sqrt() })
     }
 }
 
@@ -125,16 +157,16 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The lower factor of a positive definite matrix, by rows.
-fn cholesky(size: usize, entry: impl Fn(usize, usize) -> f64) -> Vec<Vec<f64>> {
-    let mut factor: Vec<Vec<f64>> = Vec::with_capacity(size);
-    for i in 0..size {
-        let mut row: Vec<f64> = Vec::with_capacity(i + 1);
-        for (j, above) in factor.iter().enumerate() {
-            let rest = entry(i, j) - dot(&row, above);
-            row.push(rest / at(above, j));
+/// The lower factor, by rows, of a positive definite matrix: the lower half by rows, with what
+/// is added to each row's diagonal.
+fn cholesky<'a>(rows: impl Iterator<Item = (&'a [f64], f64)>) -> Vec<Vec<f64>> {
+    let mut factor: Vec<Vec<f64>> = Vec::new();
+    for (entries, added) in rows {
+        let mut row: Vec<f64> = Vec::with_capacity(entries.len());
+        for (entry, above) in entries.iter().zip(&factor) {
+            row.push((entry - dot(&row, above)) / above.last().copied().unwrap_or(1.0));
         }
-        let rest = entry(i, i) - dot(&row, &row);
+        let rest = entries.last().copied().unwrap_or(0.0) + added - dot(&row, &row);
         // Priors keep it positive; the bound is for rounding.
         row.push(rest.max(1e-12).sqrt());
         factor.push(row);
@@ -175,14 +207,18 @@ mod tests {
         (0..ROWS).map(|row| if row < from { 0.0 } else { 1.0 }).collect()
     }
 
-    fn flat(y: &[f64], phi: f64) -> Fit {
-        Fit::new(y, Whitening::new(&[1.0; ROWS], phi, 0.1), &vec![(vec![1.0; ROWS], 100.0)])
+    fn in_order() -> Vec<f64> {
+        (0..ROWS).map(|row| row as f64).collect()
+    }
+
+    fn flat(phi: f64) -> Design {
+        Design::new(&in_order(), phi, &vec![(vec![1.0; ROWS], 100.0)], 0)
     }
 
     #[test]
     fn independent_noise_gives_the_difference_of_means() {
         let y: Vec<f64> = (0..ROWS).map(|row| if row < 8 { 1.0 } else { 3.0 } + (row % 2) as f64).collect();
-        let effect = flat(&y, 0.0).effect(&step(8)).expect("can be told");
+        let effect = Fit::new(&y, &flat(0.0), 0.1).effect(&step(8)).expect("can be told");
         assert!((effect.size - 2.0).abs() < 1e-3, "{effect:?}");
         // 0.1 √(1/8 + 1/4)
         assert!((effect.standard_error - 0.061_237).abs() < 1e-4, "{effect:?}");
@@ -191,11 +227,13 @@ mod tests {
     #[test]
     fn all_steps_at_once_are_the_steps_one_by_one() {
         let y: Vec<f64> = (0..ROWS).map(|row| ((row * 7) % 5) as f64).collect();
-        let drift = (0..ROWS).map(|row| row as f64).collect();
-        let gaps = [9.0, 1.0, 1.0, 2.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0];
-        let nuisance = vec![(vec![1.0; ROWS], 100.0), (drift, 0.05)];
-        let fit = Fit::new(&y, Whitening::new(&gaps, 0.4, 0.7), &nuisance);
-        for (row, at_once) in fit.steps().into_iter().enumerate().skip(1) {
+        let positions = [0.0, 1.0, 2.0, 4.0, 5.0, 6.0, 9.0, 10.0, 11.0, 12.0, 14.0, 15.0];
+        let nuisance = vec![(vec![1.0; ROWS], 100.0), (in_order(), 0.05)];
+        let design = Design::new(&positions, 0.4, &nuisance, 3);
+        let fit = Fit::new(&y, &design, 0.7);
+        let steps = fit.steps();
+        assert_eq!(steps.iter().map(|(row, _)| *row).collect::<Vec<_>>(), (3..ROWS).collect::<Vec<_>>());
+        for (row, at_once) in steps {
             let (at_once, alone) = (at_once.expect("is told"), fit.effect(&step(row)).expect("is told"));
             assert!((at_once.size - alone.size).abs() < 1e-9, "{row}: {at_once:?} {alone:?}");
             assert!((at_once.standard_error - alone.standard_error).abs() < 1e-9, "{row}: {at_once:?} {alone:?}");
@@ -204,14 +242,25 @@ mod tests {
 
     #[test]
     fn autocorrelation_widens_what_is_said_of_a_mean() {
-        let y = [0.0; ROWS];
-        let error = |phi| flat(&y, phi).effect(&step(6)).expect("can be told").standard_error;
+        let error =
+            |phi| Fit::new(&[0.0; ROWS], &flat(phi), 0.1).effect(&step(6)).expect("can be told").standard_error;
         assert!(error(0.6) > 1.4 * error(0.0));
     }
 
     #[test]
+    fn a_drift_that_is_expected_is_no_step() {
+        let drift = |deviation| {
+            let nuisance = vec![(vec![1.0; ROWS], 100.0), (in_order(), deviation)];
+            let design = Design::new(&in_order(), 0.3, &nuisance, 0);
+            Fit::new(&in_order(), &design, 0.1).effect(&step(6)).expect("can be told").z()
+        };
+        assert!(drift(1e-3) > 20.0);
+        assert!(drift(10.0) < 0.1);
+    }
+
+    #[test]
     fn a_step_that_is_the_level_cannot_be_told() {
-        let fit = Fit::new(&[0.0; ROWS], Whitening::new(&[1.0; ROWS], 0.0, 1.0), &vec![(vec![1.0; ROWS], 1e9)]);
-        assert_eq!(fit.effect(&step(0)), None);
+        let design = Design::new(&in_order(), 0.0, &vec![(vec![1.0; ROWS], 1e9)], 0);
+        assert_eq!(Fit::new(&[0.0; ROWS], &design, 1.0).effect(&step(0)), None);
     }
 }

@@ -1,6 +1,8 @@
 //! The best explanation of a pooled series: no change, or one, where and of what shape.
 
-use super::fit::{Effect, Fit, Whitening};
+use std::rc::Rc;
+
+use super::fit::{Design, Effect, Fit};
 use super::noise::{Jumps, dips};
 use super::pool::median;
 use super::shapes::{RAMPS, Shape, Surroundings};
@@ -23,7 +25,7 @@ const LEAST_Z_WITHOUT_DIP_BEFORE: f64 = 3.3;
 const LEAST_PART: f64 = 0.35;
 /// By how much another time must explain a series better, as a log-likelihood ratio times
 /// two, before a change of identity is not its cause.
-const KNOWN_MARGIN: f64 = 6.0;
+const KNOWN_MARGIN: f64 = 8.0;
 /// And a ramp, before it is told from a step.
 const RAMP_MARGIN: f64 = 2.0;
 /// A step this near to a threshold makes ramps worth a look.
@@ -32,19 +34,35 @@ const WORTH_A_LOOK: f64 = 1.5;
 /// When a change is believed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Thresholds {
-    /// Deviations, at a change of identity and anywhere.
+    /// Deviations: at a change of identity, anywhere.
     pub known: f64,
     pub unknown: f64,
+    /// Where another measure has changed.
+    pub elsewhere: f64,
     /// The least log-ratio.
     pub minimum_effect: f64,
 }
 
 impl Thresholds {
     /// With few rows neither the level nor the noise is well known.
-    fn of(self, is_known: bool, before: usize, after: usize, noise_rows: f64) -> f64 {
-        let base = if is_known { self.known } else { self.unknown };
+    fn of(self, clue: Clue, before: usize, after: usize, noise_rows: f64) -> f64 {
+        let base = match clue {
+            Clue::Identity => self.known,
+            Clue::Elsewhere { .. } => self.elsewhere,
+            Clue::None => self.unknown,
+        };
         base + 3.0 / before as f64 + 8.0 / noise_rows + 0.03 * after.saturating_sub(6) as f64
     }
+}
+
+/// What else speaks for a change at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Clue {
+    /// The identity changed then.
+    Identity,
+    /// Another measure changed then; this one should move in that direction, 1 or −1.
+    Elsewhere { direction: f64 },
+    None,
 }
 
 /// A change that could be.
@@ -53,7 +71,7 @@ pub(super) struct Candidate {
     pub shape: Shape,
     /// Its first row, as a place in the line.
     pub first: usize,
-    pub is_known: bool,
+    pub clue: Clue,
     /// What is there of it by now.
     pub effect: Effect,
     /// Deviations beyond the threshold.
@@ -126,9 +144,9 @@ impl Line {
         Self { rows: kept(&self.rows, &is_left_out), y: kept(&self.y, &is_left_out), surroundings, ..*self }
     }
 
-    pub(super) fn fit(&self) -> Fit {
-        let whitening = Whitening::new(&self.surroundings.gaps(), self.phi, self.variance.sqrt());
-        Fit::new(&self.y, whitening, &self.surroundings.nuisance())
+    fn design(&self) -> Design {
+        let first_step = self.y.len().saturating_sub(MOST_AFTER).max(LEAST_BEFORE_KNOWN);
+        Design::new(&self.surroundings.positions, self.phi, &self.surroundings.nuisance(), first_step)
     }
 
     fn position(&self, row: usize) -> f64 {
@@ -141,9 +159,10 @@ impl Line {
     }
 
     /// The change that explains the series best and is believed, if any. `known` are the
-    /// places, in this line, of the rows at which the identity changed.
-    pub(super) fn best(&self, known: &[usize], thresholds: Thresholds) -> Option<Candidate> {
-        let fit = self.fit();
+    /// places, in this line, of the rows that something else speaks for.
+    pub(super) fn best(&self, designs: &mut Designs, known: &[(usize, Clue)], thresholds: Thresholds) -> Option<Candidate> {
+        let design = designs.of(self);
+        let fit = Fit::new(&self.y, &design, self.variance.sqrt());
         let candidates = self.candidates(&fit, known, thresholds);
         // No need to be believed to be the better explanation.
         let most = candidates.iter().map(|candidate| candidate.effect.z().powi(2)).fold(0.0, f64::max);
@@ -151,51 +170,54 @@ impl Line {
         let is_believed = |candidate: &&Candidate| {
             candidate.excess > 0.0 && candidate.effect.size.abs() >= thresholds.minimum_effect && self.holds(candidate)
         };
-        let best_of = |is_known: bool| {
+        let best_of = |is_asked: fn(Clue) -> bool| {
             let mut sorted: Vec<&Candidate> =
-                candidates.iter().filter(|candidate| candidate.is_known == is_known).filter(explains).collect();
+                candidates.iter().filter(|candidate| is_asked(candidate.clue)).filter(explains).collect();
             sorted.sort_by(|a, b| likelihood(b).total_cmp(&likelihood(a)));
             sorted.into_iter().find(is_believed).copied()
         };
-        best_of(true).or_else(|| best_of(false))
+        best_of(|clue| clue == Clue::Identity)
+            .or_else(|| best_of(|clue| matches!(clue, Clue::Elsewhere { .. })))
+            .or_else(|| best_of(|clue| clue == Clue::None))
     }
 
-    fn candidates(&self, fit: &Fit, known: &[usize], thresholds: Thresholds) -> Vec<Candidate> {
+    fn candidates(&self, fit: &Fit<'_>, known: &[(usize, Clue)], thresholds: Thresholds) -> Vec<Candidate> {
         let rows = self.y.len();
-        let candidate = |shape: Shape, first: usize, is_known: bool, effect: Effect| {
+        let candidate = |shape: Shape, first: usize, clue: Clue, effect: Effect| {
             let (before, after) = (first, rows - first);
             let last = self.surroundings.positions.last().copied().unwrap_or(0.0);
             let part = shape.part(last - self.position(first) + 1.0);
             let effect = Effect { size: effect.size * part, standard_error: effect.standard_error * part };
-            let excess = effect.z().abs() - thresholds.of(is_known, before, after, self.noise_rows);
-            Candidate { shape, first, is_known, effect, excess, before, after }
+            let excess = effect.z().abs() - thresholds.of(clue, before, after, self.noise_rows);
+            Candidate { shape, first, clue, effect, excess, before, after }
         };
         let steps = fit.steps();
-        let step = |first: usize| steps.get(first).copied().flatten();
+        let step = |first: usize| steps.iter().find(|(row, _)| *row == first).and_then(|(_, effect)| *effect);
         let unknown = LEAST_BEFORE.max(rows.saturating_sub(MOST_AFTER))..(rows + 1).saturating_sub(LEAST_AFTER);
         let oldest = LEAST_BEFORE_KNOWN.max(rows.saturating_sub(MOST_AFTER));
-        let is_known = |first: &&usize| (oldest..(rows + 1).saturating_sub(LEAST_AFTER_KNOWN)).contains(*first);
+        let is_known =
+            |(first, _): &&(usize, Clue)| (oldest..(rows + 1).saturating_sub(LEAST_AFTER_KNOWN)).contains(first);
         let mut candidates: Vec<Candidate> = known
             .iter()
             .filter(is_known)
-            .filter_map(|&first| Some(candidate(Shape::Step, first, true, step(first)?)))
-            .chain(unknown.clone().filter_map(|first| Some(candidate(Shape::Step, first, false, step(first)?))))
+            .filter_map(|&(first, clue)| Some(candidate(Shape::Step, first, clue, step(first)?)))
+            .chain(unknown.clone().filter_map(|first| Some(candidate(Shape::Step, first, Clue::None, step(first)?))))
             .collect();
         if candidates.iter().all(|candidate| candidate.excess < -WORTH_A_LOOK) {
             return Vec::new();
         }
-        let ramp = |first: usize, is_known: bool| {
+        let ramp = |first: usize, clue: Clue| {
             RAMPS.into_iter().filter_map(move |length| {
                 let shape = Shape::Ramp(length);
                 let effect = fit.effect(&self.column(shape, self.position(first)))?;
-                (rows - first >= LEAST_AFTER_RAMP).then(|| candidate(shape, first, is_known, effect))
+                (rows - first >= LEAST_AFTER_RAMP).then(|| candidate(shape, first, clue, effect))
             })
         };
         let ramps: Vec<Candidate> = known
             .iter()
             .filter(is_known)
-            .flat_map(|&first| ramp(first, true))
-            .chain(unknown.flat_map(|first| ramp(first, false)))
+            .flat_map(|&(first, clue)| ramp(first, clue))
+            .chain(unknown.flat_map(|first| ramp(first, Clue::None)))
             .collect();
         candidates.extend(ramps);
         candidates
@@ -203,8 +225,14 @@ impl Line {
 
     /// Whether a candidate is a change that lasts, and not a dip.
     fn holds(&self, candidate: &Candidate) -> bool {
-        self.shows_at_its_ends(candidate)
-            && (candidate.is_known && candidate.shape == Shape::Step || self.shows_without_a_dip(candidate))
+        let is_steady = || match candidate.clue {
+            // A dip does not begin at a change of identity.
+            Clue::Identity if candidate.shape == Shape::Step => true,
+            // The other measure is no dip, so that this one is none.
+            Clue::Elsewhere { direction } => candidate.effect.size * direction > 0.0,
+            _ => self.shows_without_a_dip(candidate),
+        };
+        self.shows_at_its_ends(candidate) && is_steady()
     }
 
     /// The last rows show the change, and of one whose time is known the first do too.
@@ -221,7 +249,8 @@ impl Line {
         };
         let rows = self.y.len();
         let outermost = rows.saturating_sub(DIP).max(first)..rows;
-        let firsts = first..(first + if candidate.is_known { DIP } else { 0 }).min(rows);
+        let is_sharp = candidate.clue != Clue::None && shape == Shape::Step;
+        let firsts = first..(first + if is_sharp { DIP } else { 0 }).min(rows);
         outermost.chain(firsts).all(shows)
     }
 
@@ -232,10 +261,25 @@ impl Line {
         let z_without = |dip: usize| {
             let rest = self.without(|row| (dip..dip + DIP).contains(&row));
             let column = rest.column(shape, self.position(first));
-            rest.fit().effect(&column).map_or(0.0, |left| left.z() * effect.size.signum())
+            Fit::new(&rest.y, &rest.design(), self.variance.sqrt()).effect(&column).map_or(0.0, |left| left.z() * effect.size.signum())
         };
         z_without(first - DIP) >= LEAST_Z_WITHOUT_DIP_BEFORE
             && (first..=rows - DIP).all(|dip| z_without(dip) >= LEAST_Z_WITHOUT_DIP)
+    }
+}
+
+/// The designs of one cycle: parts of a grid that have the same rows share one.
+#[derive(Debug, Default)]
+pub(super) struct Designs(Vec<(Vec<usize>, Rc<Design>)>);
+
+impl Designs {
+    fn of(&mut self, line: &Line) -> Rc<Design> {
+        if let Some((_, design)) = self.0.iter().find(|(rows, _)| *rows == line.rows) {
+            return Rc::clone(design);
+        }
+        let design = Rc::new(line.design());
+        self.0.push((line.rows.clone(), Rc::clone(&design)));
+        design
     }
 }
 

@@ -6,7 +6,7 @@ use super::environment::Component;
 use super::noise::Jumps;
 use super::pool::{Registry, Usuals, median};
 use super::scope::Scope;
-use super::search::{Candidate, LEAST_BEFORE, Line, Prior, Thresholds};
+use super::search::{Candidate, Clue, Designs, LEAST_BEFORE, Line, Prior, Thresholds};
 use super::shapes::{Shape, Surroundings, Warmup};
 use super::verdict::{Cause, ChangeEvent, CycleRef, Direction, Finding, Ratio};
 use super::view::Measure;
@@ -46,6 +46,15 @@ pub(super) struct Row {
     pub change: Option<(CycleRef, Vec<Component>)>,
     /// The mean log-ratio of each part.
     pub pooled: Vec<f64>,
+}
+
+/// A change that was told of a measure, as far as the others care.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub measure: Measure,
+    pub changed: CycleRef,
+    pub direction: Direction,
+    pub cause: Cause,
 }
 
 /// A change that was told and may yet turn out to be a dip.
@@ -96,14 +105,9 @@ impl Track {
         if self.measure == Measure::TimeToFirstToken { 1.5 } else { 1.0 }
     }
 
-    /// Takes in one cycle; the grid may have grown since the one before.
-    pub(super) fn observe(
-        &mut self,
-        mut row: Row,
-        registry: &Registry,
-        grew: bool,
-        thresholds: Thresholds,
-    ) -> Option<Finding> {
+    /// Takes in one cycle; the grid may have grown since the one before. Says whether there
+    /// is something to look at.
+    pub(super) fn take(&mut self, mut row: Row, registry: &Registry, grew: bool) -> bool {
         if row.change.is_some() {
             self.warmups.push(Warmup { position: row.position, is_start: false });
             if self.warmups.len() > 16 {
@@ -113,7 +117,7 @@ impl Track {
         row.change = row.change.take().or_else(|| self.pending.take());
         if self.is_thin(&row) {
             self.pending = row.change;
-            return None;
+            return false;
         }
         if self.rows.is_empty() && self.warmups.is_empty() {
             self.warmups.push(Warmup { position: row.position, is_start: true });
@@ -123,10 +127,12 @@ impl Track {
             self.rows.remove(0);
         }
         self.pool(registry, grew);
-        if let Some(finding) = self.withdrawn(registry) {
-            return Some(finding);
-        }
-        self.change(registry, thresholds)
+        true
+    }
+
+    /// What the rows so far bring to light, given what was told of other measures.
+    pub(super) fn look(&mut self, registry: &Registry, thresholds: Thresholds, told: &[Told]) -> Option<Finding> {
+        self.withdrawn(registry).or_else(|| self.change(registry, thresholds, told))
     }
 
     /// Whether too few of the usual cells were measured.
@@ -139,10 +145,10 @@ impl Track {
 
     /// Brings the pooled series up to date.
     fn pool(&mut self, registry: &Registry, grew: bool) {
-        let is_young = self.rows.len() < 2 * REFRESH;
+        let due = (self.rows.len() / 3).min(REFRESH);
         self.unrefreshed = self.unrefreshed.saturating_add(1);
         let mut scratch = Vec::with_capacity(registry.cells.len());
-        if grew || is_young || self.unrefreshed >= REFRESH {
+        if grew || self.unrefreshed >= due {
             self.unrefreshed = 0;
             let logs: Vec<&[f64]> = self.rows.iter().map(|row| row.logs.as_slice()).collect();
             self.usuals = Usuals::of(&logs, registry.cells.len());
@@ -196,47 +202,69 @@ impl Track {
         Line::new(&y, surroundings, self.phi, self.prior(registry, part))
     }
 
+    /// What speaks for a change at a row, if anything does.
+    fn clue(&self, row: usize, told: &[Told]) -> Option<Clue> {
+        let row = self.rows.get(row)?;
+        if row.change.is_some() {
+            return Some(Clue::Identity);
+        }
+        let told = told.iter().find(|told| told.changed == row.at && told.measure != self.measure)?;
+        let is_up = (told.direction == Direction::Improvement) == self.measure.is_better_higher();
+        Some(Clue::Elsewhere { direction: if is_up { 1.0 } else { -1.0 } })
+    }
+
     /// The clearest change of any part, if one is believed.
-    fn change(&mut self, registry: &Registry, thresholds: Thresholds) -> Option<Finding> {
-        let is_changed = |row: &usize| self.rows.get(*row).is_some_and(|row| row.change.is_some());
+    fn change(&mut self, registry: &Registry, thresholds: Thresholds, told: &[Told]) -> Option<Finding> {
         let surroundings = self.surroundings();
+        let mut designs = Designs::default();
         let mut best: Option<(f64, usize, Candidate, Line)> = None;
         for part in 0..registry.parts.len() {
             let line = self.line(registry, &surroundings, part);
-            let known: Vec<usize> =
-                line.rows.iter().enumerate().filter(|(_, row)| is_changed(row)).map(|(place, _)| place).collect();
+            let places = line.rows.iter().enumerate();
+            let known: Vec<(usize, Clue)> =
+                places.filter_map(|(place, &row)| Some((place, self.clue(row, told)?))).collect();
             let penalty = if part == 0 { 0.0 } else { PART_PENALTY };
             let thresholds = Thresholds {
                 known: thresholds.known + penalty,
                 unknown: thresholds.unknown + penalty,
+                elsewhere: thresholds.elsewhere + penalty,
                 ..thresholds
             };
-            let Some(candidate) = line.best(&known, thresholds) else { continue };
+            let Some(candidate) = line.best(&mut designs, &known, thresholds) else { continue };
             let clarity = candidate.excess - if part == 0 { 0.0 } else { PART_MARGIN };
             if best.as_ref().is_none_or(|(most, ..)| clarity > *most) {
                 best = Some((clarity, part, candidate, line));
             }
         }
         let (_, part, candidate, line) = best?;
-        Some(Finding::Changed(self.accept(registry, part, candidate, &line)?))
+        Some(Finding::Changed(self.accept(registry, part, candidate, &line, told)?))
     }
 
     /// Tells a change and begins a new window with it.
-    fn accept(&mut self, registry: &Registry, part: usize, candidate: Candidate, line: &Line) -> Option<ChangeEvent> {
+    fn accept(
+        &mut self,
+        registry: &Registry,
+        part: usize,
+        candidate: Candidate,
+        line: &Line,
+        told: &[Told],
+    ) -> Option<ChangeEvent> {
         let first = *line.rows.get(candidate.first)?;
         let row = self.rows.get(first)?;
         let error = candidate.effect.standard_error;
         // The largest of many estimates is mostly too large.
         let shrink = USUAL_SIZE.powi(2) / (USUAL_SIZE.powi(2) + error * error);
         let size = candidate.effect.size * shrink;
-        let (changed, components) = match (&row.change, candidate.is_known) {
-            (Some((at, components)), true) => (*at, components.clone()),
+        let (changed, components) = match (&row.change, candidate.clue) {
+            (Some((at, components)), Clue::Identity) => (*at, components.clone()),
             _ => (row.at, Vec::new()),
         };
-        let cause = match candidate.shape {
-            _ if candidate.is_known => Cause::EnvironmentChange,
-            Shape::Step => Cause::UnexplainedStep,
-            Shape::Ramp(_) => Cause::SlowDecay,
+        let cause = match (candidate.clue, candidate.shape) {
+            (Clue::Identity, _) => Cause::EnvironmentChange,
+            // One change has one cause.
+            (Clue::Elsewhere { .. }, _) => told.iter().find(|told| told.changed == row.at)?.cause,
+            (Clue::None, Shape::Step) => Cause::UnexplainedStep,
+            (Clue::None, Shape::Ramp(_)) => Cause::SlowDecay,
         };
         let event = ChangeEvent {
             measure: self.measure,
