@@ -6,8 +6,8 @@
 use super::pool::median;
 
 /// The autocorrelation of pooled rows that is expected, and for how many rows that counts.
-const PHI_PRIOR: (f64, f64) = (0.45, 40.0);
-const PHI_BOUNDS: (f64, f64) = (0.2, 0.8);
+const PHI_PRIOR: (f64, f64) = (0.42, 150.0);
+const PHI_BOUNDS: (f64, f64) = (0.2, 0.7);
 /// Jumps count up to so many deviations.
 const CLIP: f64 = 3.0;
 /// What the clipped normal distribution's mean square falls short of 1.

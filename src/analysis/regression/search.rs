@@ -15,12 +15,13 @@ const LEAST_AFTER: usize = 4;
 const LEAST_AFTER_RAMP: usize = 6;
 const LEAST_AFTER_KNOWN: usize = 2;
 /// Rows since the oldest change that is still looked for.
-const MOST_AFTER: usize = 20;
+const MOST_AFTER: usize = 17;
 /// The longest dip, in rows: a change must show without any so many of its rows.
 const DIP: usize = 3;
 /// Deviations by which it then has to show still.
 const LEAST_Z_WITHOUT_DIP: f64 = 2.8;
-const LEAST_Z_WITHOUT_DIP_BEFORE: f64 = 3.3;
+const LEAST_Z_OF_RAMP: f64 = 3.5;
+const LEAST_Z_ELSEWHERE: f64 = 1.0;
 /// The part of a change that each of its outermost rows shows.
 const LEAST_PART: f64 = 0.35;
 /// By how much another time must explain a series better, as a log-likelihood ratio times
@@ -51,7 +52,7 @@ impl Thresholds {
             Clue::Elsewhere { .. } => self.elsewhere,
             Clue::None => self.unknown,
         };
-        base + 3.0 / before as f64 + 8.0 / noise_rows + 0.03 * after.saturating_sub(6) as f64
+        base + 3.0 / before as f64 + 8.0 / noise_rows + if clue == Clue::None { 0.03 * after.saturating_sub(6) as f64 } else { 0.0 }
     }
 }
 
@@ -176,6 +177,9 @@ impl Line {
             sorted.sort_by(|a, b| likelihood(b).total_cmp(&likelihood(a)));
             sorted.into_iter().find(is_believed).copied()
         };
+        if std::env::var("DBG").is_ok() {
+            for c in &candidates { if c.excess > -0.7 { println!("DBG rows {} first {} {:?} {:?} size {:.4} z {:.2} excess {:.2} after {} ends {} dip {} most {:.2} phi {:.2} sd {:.4} nr {:.0}", self.y.len(), c.first, c.shape, c.clue, c.effect.size, c.effect.z(), c.excess, c.after, self.shows_at_its_ends(c), self.shows_without_a_dip(c, 2.8), most, self.phi, self.variance.sqrt(), self.noise_rows); } }
+        }
         best_of(|clue| clue == Clue::Identity)
             .or_else(|| best_of(|clue| matches!(clue, Clue::Elsewhere { .. })))
             .or_else(|| best_of(|clue| clue == Clue::None))
@@ -229,8 +233,11 @@ impl Line {
             // A dip does not begin at a change of identity.
             Clue::Identity if candidate.shape == Shape::Step => true,
             // The other measure is no dip, so that this one is none.
-            Clue::Elsewhere { direction } => candidate.effect.size * direction > 0.0,
-            _ => self.shows_without_a_dip(candidate),
+            Clue::Elsewhere { direction } => {
+                candidate.effect.size * direction > 0.0 && self.shows_without_a_dip(candidate, LEAST_Z_ELSEWHERE)
+            }
+            _ if candidate.shape == Shape::Step => self.shows_without_a_dip(candidate, LEAST_Z_WITHOUT_DIP),
+            _ => self.shows_without_a_dip(candidate, LEAST_Z_OF_RAMP),
         };
         self.shows_at_its_ends(candidate) && is_steady()
     }
@@ -255,7 +262,7 @@ impl Line {
     }
 
     /// Whichever rows a dip could have taken, the others show the change.
-    fn shows_without_a_dip(&self, candidate: &Candidate) -> bool {
+    fn shows_without_a_dip(&self, candidate: &Candidate, least_z: f64) -> bool {
         let Candidate { shape, first, effect, .. } = *candidate;
         let rows = self.y.len();
         let z_without = |dip: usize| {
@@ -263,8 +270,8 @@ impl Line {
             let column = rest.column(shape, self.position(first));
             Fit::new(&rest.y, &rest.design(), self.variance.sqrt()).effect(&column).map_or(0.0, |left| left.z() * effect.size.signum())
         };
-        z_without(first - DIP) >= LEAST_Z_WITHOUT_DIP_BEFORE
-            && (first..=rows - DIP).all(|dip| z_without(dip) >= LEAST_Z_WITHOUT_DIP)
+        z_without(first.saturating_sub(DIP)) >= least_z + 0.5
+            && (first..=rows.saturating_sub(DIP)).all(|dip| z_without(dip) >= least_z)
     }
 }
 
