@@ -180,9 +180,23 @@ impl Line {
         if std::env::var("DBG").is_ok() {
             for c in &candidates { if c.excess > -0.7 { println!("DBG rows {} first {} {:?} {:?} size {:.4} z {:.2} excess {:.2} after {} ends {} dip {} most {:.2} phi {:.2} sd {:.4} nr {:.0}", self.y.len(), c.first, c.shape, c.clue, c.effect.size, c.effect.z(), c.excess, c.after, self.shows_at_its_ends(c), self.shows_without_a_dip(c, 2.8), most, self.phi, self.variance.sqrt(), self.noise_rows); } }
         }
-        best_of(|clue| clue == Clue::Identity)
+        let believed = best_of(|clue| clue == Clue::Identity)
             .or_else(|| best_of(|clue| matches!(clue, Clue::Elsewhere { .. })))
-            .or_else(|| best_of(|clue| clue == Clue::None))
+            .or_else(|| best_of(|clue| clue == Clue::None))?;
+        // That there is a change is settled; which one, is a matter of likelihood.
+        let is_alike = |candidate: &&Candidate| {
+            candidate.effect.size * believed.effect.size > 0.0 && self.shows_at_its_ends(candidate)
+        };
+        let best = |is_asked: fn(&&Candidate) -> bool, least: f64| {
+            let asked = candidates.iter().filter(is_asked).filter(|candidate| likelihood(candidate) > least);
+            asked.filter(is_alike).max_by(|a, b| likelihood(a).total_cmp(&likelihood(b))).copied()
+        };
+        match (believed.clue, believed.shape) {
+            (Clue::None, _) => best(|candidate| candidate.clue == Clue::Identity && candidate.excess > 0.0, most - KNOWN_MARGIN)
+                .or_else(|| best(|candidate| candidate.clue == Clue::None, likelihood(&believed))),
+            _ => None,
+        }
+        .or(Some(believed))
     }
 
     fn candidates(&self, fit: &Fit<'_>, known: &[(usize, Clue)], thresholds: Thresholds) -> Vec<Candidate> {
@@ -237,7 +251,8 @@ impl Line {
                 candidate.effect.size * direction > 0.0 && self.shows_without_a_dip(candidate, LEAST_Z_ELSEWHERE)
             }
             _ if candidate.shape == Shape::Step => self.shows_without_a_dip(candidate, LEAST_Z_WITHOUT_DIP),
-            _ => self.shows_without_a_dip(candidate, LEAST_Z_OF_RAMP),
+            Clue::Identity => self.shows_without_a_dip(candidate, LEAST_Z_WITHOUT_DIP),
+            Clue::None => self.shows_without_a_dip(candidate, LEAST_Z_OF_RAMP),
         };
         self.shows_at_its_ends(candidate) && is_steady()
     }
