@@ -4,6 +4,7 @@
 //! flag.
 
 pub mod args;
+mod backtest;
 mod bill;
 mod check;
 mod demo;
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Sim(sim) => sim::run(&sim),
         Command::Check(check) => check::run(&check),
         Command::Report(report) => reporting::run(&report),
+        Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "llmsoak", &mut script);

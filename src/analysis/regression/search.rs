@@ -177,9 +177,6 @@ impl Line {
             sorted.sort_by(|a, b| likelihood(b).total_cmp(&likelihood(a)));
             sorted.into_iter().find(is_believed).copied()
         };
-        if std::env::var("DBG").is_ok() {
-            for c in &candidates { if c.excess > -0.7 { println!("DBG rows {} first {} {:?} {:?} size {:.4} z {:.2} excess {:.2} after {} ends {} dip {} most {:.2} phi {:.2} sd {:.4} nr {:.0}", self.y.len(), c.first, c.shape, c.clue, c.effect.size, c.effect.z(), c.excess, c.after, self.shows_at_its_ends(c), self.shows_without_a_dip(c, 2.8), most, self.phi, self.variance.sqrt(), self.noise_rows); } }
-        }
         let believed = best_of(|clue| clue == Clue::Identity)
             .or_else(|| best_of(|clue| matches!(clue, Clue::Elsewhere { .. })))
             .or_else(|| best_of(|clue| clue == Clue::None))?;
