@@ -22,8 +22,13 @@ const DIP: usize = 3;
 const LEAST_Z_WITHOUT_DIP: f64 = 2.8;
 const LEAST_Z_OF_RAMP: f64 = 3.5;
 const LEAST_Z_ELSEWHERE: f64 = 1.0;
-/// The part of a change that each of its outermost rows shows.
+/// The part of a change that each of its outermost rows shows, unless it lacks less than so
+/// many deviations of a row.
 const LEAST_PART: f64 = 0.35;
+const LEAST_PART_NOISE: f64 = 2.0;
+/// A change of identity that is older is not told from a dip that came after it by its first
+/// rows.
+const MOST_SHARP: usize = 8;
 /// By how much another time must explain a series better, as a log-likelihood ratio times
 /// two, before a change of identity is not its cause.
 const KNOWN_MARGIN: f64 = 8.0;
@@ -242,7 +247,7 @@ impl Line {
     fn holds(&self, candidate: &Candidate) -> bool {
         let is_steady = || match candidate.clue {
             // A dip does not begin at a change of identity.
-            Clue::Identity if candidate.shape == Shape::Step => true,
+            Clue::Identity if candidate.shape == Shape::Step && candidate.after <= MOST_SHARP => true,
             // The other measure is no dip, so that this one is none.
             Clue::Elsewhere { direction } => {
                 candidate.effect.size * direction > 0.0 && self.shows_without_a_dip(candidate, LEAST_Z_ELSEWHERE)
@@ -264,11 +269,12 @@ impl Line {
         let shows = |row: usize| {
             let expected = effect.size * shape.part(self.position(row) - self.position(first) + 1.0) / whole;
             let seen = self.y.get(row).map_or(0.0, |value| value - level);
-            seen * expected.signum() >= LEAST_PART * expected.abs()
+            let least = (LEAST_PART * expected.abs()).min(expected.abs() - LEAST_PART_NOISE * self.variance.sqrt());
+            seen * expected.signum() >= least
         };
         let rows = self.y.len();
         let outermost = rows.saturating_sub(DIP).max(first)..rows;
-        let is_sharp = candidate.clue != Clue::None && shape == Shape::Step;
+        let is_sharp = candidate.clue != Clue::None && shape == Shape::Step && candidate.after <= MOST_SHARP;
         let firsts = first..(first + if is_sharp { DIP } else { 0 }).min(rows);
         outermost.chain(firsts).all(shows)
     }
