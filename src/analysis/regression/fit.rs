@@ -116,6 +116,16 @@ impl<'a> Fit<'a> {
         Self { design, sigma, y, factor, coefficients }
     }
 
+    /// The logarithm of how likely the series is under no change, but for what no prior moves.
+    pub(super) fn log_likelihood(&self) -> f64 {
+        let variance = self.sigma * self.sigma;
+        let right: Vec<f64> = self.design.columns.iter().map(|column| dot(column, &self.y)).collect();
+        let explained = dot(&right, &self.coefficients);
+        let diagonals = self.factor.iter().filter_map(|row| row.last()).map(|entry| 2.0 * entry.ln());
+        let priors = self.design.precisions.iter().map(|precision| (precision * variance).ln());
+        -0.5 * ((dot(&self.y, &self.y) - explained) / variance + diagonals.sum::<f64>() - priors.sum::<f64>())
+    }
+
     /// The change of the shape `x`; `None` where the series cannot tell it from the rest.
     pub(super) fn effect(&self, x: &[f64]) -> Option<Effect> {
         let x = self.design.whitening.apply(x);

@@ -37,6 +37,12 @@ const RAMP_MARGIN: f64 = 2.0;
 /// A step this near to a threshold makes ramps worth a look.
 const WORTH_A_LOOK: f64 = 1.5;
 
+/// Factors of drift and day that are tried, and how far from 1 they are thought to be.
+const RESTLESSNESS: [f64; 5] = [0.33, 0.6, 1.0, 1.7, 3.0];
+const RESTLESSNESS_PRIOR: f64 = 0.7;
+/// Rows that say how restless a series is.
+const LEAST_RESTLESS_ROWS: usize = 24;
+
 /// When a change is believed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Thresholds {
@@ -148,6 +154,26 @@ impl Line {
             ..self.surroundings.clone()
         };
         Self { rows: kept(&self.rows, &is_left_out), y: kept(&self.y, &is_left_out), surroundings, ..*self }
+    }
+
+    /// How restless the series is, as drift and day go: the factor of their deviations, between
+    /// a third and three, that makes the rows most likely. From the rows alone that are too old
+    /// for a change to be looked for, so that a change does not hide itself.
+    pub(super) fn restlessness(&self) -> f64 {
+        let old = self.y.len().saturating_sub(MOST_AFTER);
+        if old < LEAST_RESTLESS_ROWS {
+            return 1.0;
+        }
+        let mut line = self.without(|row| row >= old);
+        let log_weights = RESTLESSNESS.map(|factor| {
+            line.surroundings.restlessness = factor;
+            let likelihood = Fit::new(&line.y, &line.design(), line.variance.sqrt()).log_likelihood();
+            likelihood - 0.5 * (factor.ln() / RESTLESSNESS_PRIOR).powi(2)
+        });
+        let most = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights = log_weights.map(|weight| (weight - most).exp());
+        let mean = weights.iter().zip(RESTLESSNESS).map(|(weight, factor)| weight * factor.ln()).sum::<f64>();
+        (mean / weights.iter().sum::<f64>()).exp()
     }
 
     fn design(&self) -> Design {

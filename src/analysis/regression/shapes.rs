@@ -49,6 +49,8 @@ pub(super) struct Surroundings {
     pub settling: Option<f64>,
     /// How much more this measure drifts than a token rate.
     pub factor: f64,
+    /// How much more than usual drift and day move this series.
+    pub restlessness: f64,
 }
 
 impl Surroundings {
@@ -57,18 +59,19 @@ impl Surroundings {
         let positions = || self.positions.iter();
         let (first, last) = (self.positions.first().copied().unwrap_or(0.0), self.positions.last().copied().unwrap_or(0.0));
         let middle = f64::midpoint(first, last);
+        let restless = self.factor * self.restlessness;
         let mut columns = vec![
             (vec![1.0; self.positions.len()], LEVEL),
-            (positions().map(|position| (position - middle) / DRIFT_CYCLES).collect(), DRIFT * self.factor),
+            (positions().map(|position| (position - middle) / DRIFT_CYCLES).collect(), DRIFT * restless),
         ];
         for (power, deviation) in BENDS {
             let bend = |position: &f64| ((position - middle) / (DRIFT_CYCLES / 2.0)).powi(power);
-            columns.push((positions().map(bend).collect(), deviation * self.factor));
+            columns.push((positions().map(bend).collect(), deviation * restless));
         }
         for (harmonic, deviation) in [(1.0, DAY), (2.0, HALF_DAY)] {
             for turn in [0.0, 0.25] {
                 let wave = |seconds: &f64| (TAU * (harmonic * (seconds / DAY_SECONDS).fract() + turn)).cos();
-                columns.push((self.seconds.iter().map(wave).collect(), deviation * self.factor));
+                columns.push((self.seconds.iter().map(wave).collect(), deviation * restless));
             }
         }
         let warmups = self.warmups.iter().rev().filter(|warmup| last - warmup.position < 120.0).take(MOST_WARMUPS);

@@ -74,6 +74,8 @@ pub(super) struct Track {
     /// Rows since the usual levels were looked up.
     unrefreshed: usize,
     phi: f64,
+    /// How much more than usual drift and day move this measure.
+    restlessness: f64,
     /// What the windows before this one say of the noise.
     carried: BTreeMap<Scope, Prior>,
     warmups: Vec<Warmup>,
@@ -92,6 +94,7 @@ impl Track {
             usuals: Usuals::default(),
             unrefreshed: usize::MAX,
             phi: 0.45,
+            restlessness: 1.0,
             carried: BTreeMap::new(),
             warmups: Vec::new(),
             settling: None,
@@ -157,6 +160,10 @@ impl Track {
             }
             let (y, gaps) = self.whole();
             self.phi = Jumps { y: &y, gaps: &gaps }.phi();
+            let surroundings = Surroundings { restlessness: 1.0, ..self.surroundings() };
+            if self.rows.len() > 2 * REFRESH {
+                self.restlessness = self.line(registry, &surroundings, 0).restlessness();
+            }
         } else if let Some(row) = self.rows.last_mut() {
             row.pooled = pooled(&self.usuals, &row.logs, registry, &mut scratch);
         }
@@ -185,6 +192,7 @@ impl Track {
             warmups: self.warmups.clone(),
             settling: settling.map(|(_, size)| size),
             factor: self.factor(),
+            restlessness: self.restlessness,
         }
     }
 
