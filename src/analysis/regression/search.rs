@@ -15,13 +15,14 @@ const LEAST_AFTER: usize = 4;
 const LEAST_AFTER_RAMP: usize = 6;
 const LEAST_AFTER_KNOWN: usize = 2;
 /// Rows since the oldest change that is still looked for.
-const MOST_AFTER: usize = 17;
+const MOST_AFTER: usize = 14;
+const MOST_AFTER_KNOWN: usize = 16;
 /// The longest dip, in rows: a change must show without any so many of its rows.
 const DIP: usize = 3;
 /// Deviations by which it then has to show still.
-const LEAST_Z_WITHOUT_DIP: f64 = 2.8;
+const LEAST_Z_WITHOUT_DIP: f64 = 3.0;
 const LEAST_Z_OF_RAMP: f64 = 3.5;
-const LEAST_Z_ELSEWHERE: f64 = 1.0;
+const LEAST_Z_ELSEWHERE: f64 = 1.5;
 /// The part of a change that each of its outermost rows shows, unless it lacks less than so
 /// many deviations of a row.
 const LEAST_PART: f64 = 0.35;
@@ -32,6 +33,8 @@ const MOST_SHARP: usize = 8;
 /// By how much another time must explain a series better, as a log-likelihood ratio times
 /// two, before a change of identity is not its cause.
 const KNOWN_MARGIN: f64 = 8.0;
+/// And a step shortly before it, before the change is older than that.
+const BEGAN_BEFORE_MARGIN: f64 = 1.0;
 /// And a ramp, before it is told from a step.
 const RAMP_MARGIN: f64 = 2.0;
 /// A step this near to a threshold makes ramps worth a look.
@@ -160,7 +163,7 @@ impl Line {
     /// a third and three, that makes the rows most likely. From the rows alone that are too old
     /// for a change to be looked for, so that a change does not hide itself.
     pub(super) fn restlessness(&self) -> f64 {
-        let old = self.y.len().saturating_sub(MOST_AFTER);
+        let old = self.y.len().saturating_sub(MOST_AFTER_KNOWN);
         if old < LEAST_RESTLESS_ROWS {
             return 1.0;
         }
@@ -177,7 +180,8 @@ impl Line {
     }
 
     fn design(&self) -> Design {
-        let first_step = self.y.len().saturating_sub(MOST_AFTER).max(LEAST_BEFORE_KNOWN);
+        // Some rows older than any candidate, to compare with.
+        let first_step = self.y.len().saturating_sub(MOST_AFTER_KNOWN + DIP);
         Design::new(&self.surroundings.positions, self.phi, &self.surroundings.nuisance(), first_step)
     }
 
@@ -239,13 +243,20 @@ impl Line {
         };
         let steps = fit.steps();
         let step = |first: usize| steps.iter().find(|(row, _)| *row == first).and_then(|(_, effect)| *effect);
+        let z = |first: usize| step(first).map_or(0.0, |effect| effect.z().powi(2));
+        // A dip that was there before the identity changed, and is not over.
+        let began_before = |first: usize| {
+            rows - first <= MOST_SHARP
+                && (first.saturating_sub(DIP)..first).any(|before| z(before) > z(first) + BEGAN_BEFORE_MARGIN)
+        };
         let unknown = LEAST_BEFORE.max(rows.saturating_sub(MOST_AFTER))..(rows + 1).saturating_sub(LEAST_AFTER);
-        let oldest = LEAST_BEFORE_KNOWN.max(rows.saturating_sub(MOST_AFTER));
+        let oldest = LEAST_BEFORE_KNOWN.max(rows.saturating_sub(MOST_AFTER_KNOWN));
         let is_known =
             |(first, _): &&(usize, Clue)| (oldest..(rows + 1).saturating_sub(LEAST_AFTER_KNOWN)).contains(first);
         let mut candidates: Vec<Candidate> = known
             .iter()
             .filter(is_known)
+            .filter(|(first, _)| !began_before(*first))
             .filter_map(|&(first, clue)| Some(candidate(Shape::Step, first, clue, step(first)?)))
             .chain(unknown.clone().filter_map(|first| Some(candidate(Shape::Step, first, Clue::None, step(first)?))))
             .collect();
@@ -292,13 +303,14 @@ impl Line {
         let whole = shape.part(last - self.position(first) + 1.0);
         let mut before: Vec<f64> = self.y.iter().copied().take(first).skip(first.saturating_sub(12)).collect();
         let level = median(&mut before);
+        let rows = self.y.len();
         let shows = |row: usize| {
             let expected = effect.size * shape.part(self.position(row) - self.position(first) + 1.0) / whole;
             let seen = self.y.get(row).map_or(0.0, |value| value - level);
+            let is_verdict = candidate.clue == Clue::None || rows - first > DIP;
             let least = (LEAST_PART * expected.abs()).min(expected.abs() - LEAST_PART_NOISE * self.variance.sqrt());
-            seen * expected.signum() >= least
+            seen * expected.signum() >= if is_verdict { least } else { LEAST_PART * expected.abs() }
         };
-        let rows = self.y.len();
         let outermost = rows.saturating_sub(DIP).max(first)..rows;
         let is_sharp = candidate.clue != Clue::None && shape == Shape::Step && candidate.after <= MOST_SHARP;
         let firsts = first..(first + if is_sharp { DIP } else { 0 }).min(rows);
