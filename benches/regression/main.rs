@@ -85,6 +85,7 @@ fn told_by_ours(series: &Series) -> Vec<Told> {
                 changed: event.changed.cycle as usize,
                 ratio: event.ratio.value,
                 cause: Some((event.cause.as_str(), event.components.first().map(|component| component.as_str()))),
+                scope: Some(event.scope.to_string()),
             });
         }
     }

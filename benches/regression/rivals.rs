@@ -55,6 +55,7 @@ impl Means {
                     changed: jump.changed,
                     ratio: jump.size.exp(),
                     cause: None,
+                    scope: None,
                 })
             })
             .collect()

@@ -13,6 +13,8 @@ pub struct Told {
     pub ratio: f64,
     /// The cause's word and the component's, where the detector says them.
     pub cause: Option<(&'static str, Option<&'static str>)>,
+    /// The scope's word, likewise.
+    pub scope: Option<String>,
 }
 
 /// How far from its first cycle a change may be told to begin.
@@ -37,6 +39,7 @@ pub struct Hit {
     /// Percentage points.
     pub size_error: f64,
     pub is_cause_right: Option<bool>,
+    pub is_scope_right: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -76,6 +79,7 @@ impl Score {
                 delay: told.detected - truth.first,
                 size_error: ((truth.logs[measure.index()] * part).exp() - told.ratio).abs() * 100.0,
                 is_cause_right: told.cause.map(|cause| cause == expected),
+                is_scope_right: told.scope.as_ref().map(|scope| scope == truth.kind.scope()),
             }
         });
         // Each measure may tell the change once.
@@ -140,7 +144,15 @@ impl Score {
     }
 
     pub fn causes_right(&self) -> Option<f64> {
-        let told: Vec<bool> = self.hits().filter_map(|hit| hit.is_cause_right).collect();
+        self.right(|hit| hit.is_cause_right)
+    }
+
+    pub fn scopes_right(&self) -> Option<f64> {
+        self.right(|hit| hit.is_scope_right)
+    }
+
+    fn right(&self, judge: impl Fn(&Hit) -> Option<bool>) -> Option<f64> {
+        let told: Vec<bool> = self.hits().filter_map(judge).collect();
         let right = told.iter().filter(|&&is_right| is_right).count();
         (!told.is_empty()).then(|| right as f64 / told.len() as f64)
     }

@@ -45,6 +45,11 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Self; 4] = [Self::AllCells, Self::BatchFrom16, Self::TtftAlone, Self::Ramp];
 
+    /// The word for the cells that change.
+    pub fn scope(self) -> &'static str {
+        if self == Self::BatchFrom16 { "batch>=16" } else { "all" }
+    }
+
     /// The measure that the change is looked for in.
     pub fn measure(self) -> Measure {
         if self == Self::TtftAlone { Measure::TimeToFirstToken } else { Measure::TokensPerSecond }

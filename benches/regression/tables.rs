@@ -7,6 +7,10 @@ fn percent(part: f64) -> String {
     format!("{:.0}", part * 100.0)
 }
 
+fn of_those_told(right: Option<f64>) -> String {
+    right.map_or("-".to_owned(), |right| format!("{:.1} %", right * 100.0))
+}
+
 /// One row: what the targets are about.
 pub fn summary(name: &str, score: &Score) {
     let (rate, upper) = score.false_alarms_per_1000();
@@ -21,10 +25,11 @@ pub fn summary(name: &str, score: &Score) {
         SIZES.iter().map(|&size| format!("{:.1}", score.recall(|outcome| outcome.size == size).0 * 100.0)).collect();
     println!("  recall at 2 3 5 8 15 %: {}", recalls.join(" "));
     println!(
-        "  median delay {:?} cycles, median error of the size {:.2} points, causes right {}",
+        "  median delay {:?} cycles, median error of the size {:.2} points, causes right {}, scopes right {}",
         score.median_delay(),
         score.median_size_error().unwrap_or(f64::NAN),
-        score.causes_right().map_or("-".to_owned(), |right| format!("{:.1} %", right * 100.0))
+        of_those_told(score.causes_right()),
+        of_those_told(score.scopes_right())
     );
 }
 
