@@ -37,6 +37,10 @@ const KNOWN_MARGIN: f64 = 8.0;
 const BEGAN_BEFORE_MARGIN: f64 = 1.0;
 /// And a ramp, before it is told from a step.
 const RAMP_MARGIN: f64 = 2.0;
+/// While the likelihoods of a step and a ramp are so near, and the step so young, it is not
+/// told yet.
+const OPEN_MARGIN: f64 = 3.0;
+const SETTLED_AFTER: usize = 7;
 /// A step this near to a threshold makes ramps worth a look.
 const WORTH_A_LOOK: f64 = 1.5;
 
@@ -117,6 +121,9 @@ pub(super) struct Prior {
 }
 
 impl Line {
+    /// The autocorrelation of pooled rows, where there are too few to tell.
+    pub(super) const USUAL_PHI: f64 = 0.42;
+
     /// `y` has a value a row of the surroundings; NaN where there is none.
     pub(super) fn new(y: &[f64], surroundings: &Surroundings, phi: f64, prior: Prior) -> Self {
         let rows = (0..y.len()).filter(|&row| y.get(row).is_some_and(|value| !value.is_nan())).collect();
@@ -185,6 +192,11 @@ impl Line {
         Design::new(&self.surroundings.positions, self.phi, &self.surroundings.nuisance(), first_step)
     }
 
+    /// The change of a shape from a position on.
+    pub(super) fn effect(&self, shape: Shape, from: f64) -> Option<Effect> {
+        Fit::new(&self.y, &self.design(), self.variance.sqrt()).effect(&self.column(shape, from))
+    }
+
     fn position(&self, row: usize) -> f64 {
         self.surroundings.positions.get(row).copied().unwrap_or(f64::NAN)
     }
@@ -223,12 +235,21 @@ impl Line {
             let asked = candidates.iter().filter(is_asked).filter(|candidate| likelihood(candidate) > least);
             asked.filter(is_alike).max_by(|a, b| likelihood(a).total_cmp(&likelihood(b))).copied()
         };
-        match (believed.clue, believed.shape) {
-            (Clue::None, _) => best(|candidate| candidate.clue == Clue::Identity && candidate.excess > 0.0, most - KNOWN_MARGIN)
-                .or_else(|| best(|candidate| candidate.clue == Clue::None, likelihood(&believed))),
-            _ => None,
+        if believed.clue != Clue::None {
+            return Some(believed);
         }
-        .or(Some(believed))
+        let identity = |candidate: &&Candidate| candidate.clue == Clue::Identity && candidate.excess > 0.0;
+        if let Some(identity) = best(identity, most - KNOWN_MARGIN) {
+            return Some(identity);
+        }
+        if let Some(better) = best(|candidate| candidate.clue == Clue::None, likelihood(&believed)) {
+            return Some(better);
+        }
+        let is_ramp = |candidate: &&Candidate| candidate.clue == Clue::None && candidate.shape != Shape::Step;
+        let is_open = believed.shape == Shape::Step
+            && believed.after < SETTLED_AFTER
+            && best(is_ramp, likelihood(&believed) - OPEN_MARGIN).is_some();
+        (!is_open).then_some(believed)
     }
 
     fn candidates(&self, fit: &Fit<'_>, known: &[(usize, Clue)], thresholds: Thresholds) -> Vec<Candidate> {
@@ -267,7 +288,7 @@ impl Line {
             RAMPS.into_iter().filter_map(move |length| {
                 let shape = Shape::Ramp(length);
                 let effect = fit.effect(&self.column(shape, self.position(first)))?;
-                (rows - first >= LEAST_AFTER_RAMP).then(|| candidate(shape, first, clue, effect))
+                Some(candidate(shape, first, clue, effect))
             })
         };
         let ramps: Vec<Candidate> = known
@@ -289,6 +310,7 @@ impl Line {
             Clue::Elsewhere { direction } => {
                 candidate.effect.size * direction > 0.0 && self.shows_without_a_dip(candidate, LEAST_Z_ELSEWHERE)
             }
+            _ if candidate.shape != Shape::Step && candidate.after < LEAST_AFTER_RAMP => false,
             _ if candidate.shape == Shape::Step => self.shows_without_a_dip(candidate, LEAST_Z_WITHOUT_DIP),
             Clue::Identity => self.shows_without_a_dip(candidate, LEAST_Z_WITHOUT_DIP),
             Clue::None => self.shows_without_a_dip(candidate, LEAST_Z_OF_RAMP),
@@ -323,8 +345,7 @@ impl Line {
         let rows = self.y.len();
         let z_without = |dip: usize| {
             let rest = self.without(|row| (dip..dip + DIP).contains(&row));
-            let column = rest.column(shape, self.position(first));
-            Fit::new(&rest.y, &rest.design(), self.variance.sqrt()).effect(&column).map_or(0.0, |left| left.z() * effect.size.signum())
+            rest.effect(shape, self.position(first)).map_or(0.0, |left| left.z() * effect.size.signum())
         };
         z_without(first.saturating_sub(DIP)) >= least_z + 0.5
             && (first..=rows.saturating_sub(DIP)).all(|dip| z_without(dip) >= least_z)

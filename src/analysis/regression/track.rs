@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::affected::cell_changes;
 use super::environment::Component;
 use super::noise::Jumps;
 use super::pool::{Registry, Usuals, median};
@@ -10,6 +11,7 @@ use super::search::{Candidate, Clue, Designs, LEAST_BEFORE, Line, Prior, Thresho
 use super::shapes::{Shape, Surroundings, Warmup};
 use super::verdict::{Cause, ChangeEvent, CycleRef, Direction, Finding, Ratio};
 use super::view::Measure;
+use crate::domain::Cell;
 
 /// The rows that are looked at: since the last accepted change, and at most these.
 const WINDOW: usize = 72;
@@ -19,8 +21,8 @@ const REFRESH: usize = 16;
 const LEAST_PRESENT: f64 = 0.5;
 /// The common move of all cells from cycle to cycle that is expected, and for how many rows
 /// that counts.
-const COMMON: f64 = 0.003;
-const COMMON_ROWS: f64 = 8.0;
+pub(super) const COMMON: f64 = 0.003;
+pub(super) const COMMON_ROWS: f64 = 8.0;
 /// How many rows of an ended window count for the noise of the next.
 const CARRIED_ROWS: f64 = 30.0;
 /// Deviations more for a part of the grid than for all of it.
@@ -93,7 +95,7 @@ impl Track {
             rows: Vec::with_capacity(WINDOW + 1),
             usuals: Usuals::default(),
             unrefreshed: usize::MAX,
-            phi: 0.45,
+            phi: Line::USUAL_PHI,
             restlessness: 1.0,
             carried: BTreeMap::new(),
             warmups: Vec::new(),
@@ -101,11 +103,6 @@ impl Track {
             recent: None,
             pending: None,
         }
-    }
-
-    /// TTFT moves more by itself than a rate does.
-    fn factor(&self) -> f64 {
-        if self.measure == Measure::TimeToFirstToken { 1.5 } else { 1.0 }
     }
 
     /// Takes in one cycle; the grid may have grown since the one before. Says whether there
@@ -117,7 +114,14 @@ impl Track {
                 self.warmups.remove(0);
             }
         }
-        row.change = row.change.take().or_else(|| self.pending.take());
+        if let Some((at, components)) = self.pending.take() {
+            // Nothing was measured since: it is one change with what has changed by now.
+            let later = row.change.take().map(|(_, components)| components).unwrap_or_default();
+            let mut components = [components, later].concat();
+            components.sort_unstable();
+            components.dedup();
+            row.change = Some((at, components));
+        }
         if self.is_thin(&row) {
             self.pending = row.change;
             return false;
@@ -191,7 +195,7 @@ impl Track {
             seconds: self.rows.iter().map(|row| row.seconds).collect(),
             warmups: self.warmups.clone(),
             settling: settling.map(|(_, size)| size),
-            factor: self.factor(),
+            factor: own_factor(self.measure),
             restlessness: self.restlessness,
         }
     }
@@ -199,7 +203,7 @@ impl Track {
     fn prior(&self, registry: &Registry, part: usize) -> Prior {
         let Some(part) = registry.parts.get(part) else { return Prior { variance: COMMON * COMMON, rows: 1.0 } };
         let own = self.usuals.variance(&part.members);
-        let common = COMMON * self.factor();
+        let common = COMMON * own_factor(self.measure);
         let variance = if own.is_finite() { own } else { 0.0 } + common * common;
         self.carried.get(&part.scope).copied().unwrap_or(Prior { variance, rows: COMMON_ROWS })
     }
@@ -279,13 +283,13 @@ impl Track {
             direction: Direction::of(self.measure, size),
             detected: self.rows.last()?.at,
             changed,
-            ratio: Ratio::new(size, error),
+            ratio: Ratio::new(size, error, line.noise_rows),
             cause,
             components,
             scope: registry.parts.get(part)?.scope,
             cycles_before: candidate.before,
             cycles_after: candidate.after,
-            affected: Vec::new(),
+            affected: self.affected(registry, first),
         };
         self.settling = Some((row.position, size));
         self.carry_noise(registry);
@@ -293,6 +297,14 @@ impl Track {
         let before = std::mem::replace(&mut self.rows, after);
         self.recent = Some(Recent { before, changed, size, part });
         Some(event)
+    }
+
+    /// The cells that moved by themselves from a row on.
+    fn affected(&self, registry: &Registry, first: usize) -> Vec<Cell> {
+        let logs: Vec<&[f64]> = self.rows.iter().map(|row| row.logs.as_slice()).collect();
+        let (before, after) = logs.split_at(first);
+        let changes = cell_changes(&registry.cells, &self.usuals, before, after);
+        changes.into_iter().filter(|change| change.is_affected).map(|change| change.cell).collect()
     }
 
     /// Keeps what this window says of the noise for the next.
@@ -341,6 +353,11 @@ impl Track {
         debug_assert!(self.rows.len() >= LEAST_BEFORE.min(3));
         Some(Finding::Withdrawn { measure: self.measure, changed: recent.changed, returned })
     }
+}
+
+/// How much more a measure moves by itself than a token rate does.
+pub(super) fn own_factor(measure: Measure) -> f64 {
+    if measure == Measure::TimeToFirstToken { 1.5 } else { 1.0 }
 }
 
 fn pooled(usuals: &Usuals, logs: &[f64], registry: &Registry, scratch: &mut Vec<f64>) -> Vec<f64> {

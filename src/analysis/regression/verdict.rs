@@ -64,11 +64,11 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// From a log-ratio and its standard error.
-    pub(super) fn new(log_ratio: f64, standard_error: f64) -> Self {
-        /// The normal distribution's 97.5 % quantile.
-        const NORMAL_975: f64 = 1.96;
-        let half = NORMAL_975 * standard_error;
+    /// From a log-ratio, its standard error, and how many rows the noise is known from.
+    pub(super) fn new(log_ratio: f64, standard_error: f64, noise_rows: f64) -> Self {
+        // The 97.5 % quantile of Student's t: the normal's, and the first term of what few
+        // degrees of freedom add (Cornish and Fisher, 1938).
+        let half = (1.96 + 2.37 / noise_rows.max(1.0)) * standard_error;
         Self { value: log_ratio.exp(), lower: (log_ratio - half).exp(), upper: (log_ratio + half).exp() }
     }
 }
