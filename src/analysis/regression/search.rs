@@ -16,7 +16,7 @@ const LEAST_AFTER_RAMP: usize = 6;
 const LEAST_AFTER_KNOWN: usize = 2;
 /// Rows since the oldest change that is still looked for.
 const MOST_AFTER: usize = 14;
-const MOST_AFTER_KNOWN: usize = 16;
+const MOST_AFTER_KNOWN: usize = 20;
 /// The longest dip, in rows: a change must show without any so many of its rows.
 const DIP: usize = 3;
 /// Deviations by which it then has to show still.
@@ -70,7 +70,12 @@ impl Thresholds {
             Clue::Elsewhere { .. } => self.elsewhere,
             Clue::None => self.unknown,
         };
-        base + 3.0 / before as f64 + 8.0 / noise_rows + if clue == Clue::None { 0.03 * after.saturating_sub(6) as f64 } else { 0.0 }
+        // A young change will soon be clearer; one that took long to be clear is mostly drift.
+        let age = match clue {
+            Clue::None => 0.03 * after.saturating_sub(6) as f64,
+            _ => 0.25 * LEAST_AFTER.saturating_sub(after) as f64,
+        };
+        base + age + 3.0 / before as f64 + 8.0 / noise_rows
     }
 }
 

@@ -13,7 +13,7 @@ const LEVEL: f64 = 1.0;
 const DRIFT: f64 = 0.010;
 const DRIFT_CYCLES: f64 = 60.0;
 /// How much the drift bends: the powers of half such a window.
-const BENDS: [(i32, f64); 2] = [(2, 0.003), (3, 0.002)];
+const BENDS: [(i32, f64); 2] = [(2, 0.002), (3, 0.0012)];
 /// The cosine and the sine of the day, and of half a day.
 const DAY: f64 = 0.006;
 const HALF_DAY: f64 = 0.002;

@@ -14,7 +14,7 @@ use super::view::Measure;
 use crate::domain::Cell;
 
 /// The rows that are looked at: since the last accepted change, and at most these.
-const WINDOW: usize = 72;
+const WINDOW: usize = 100;
 /// Rows after which the cells' usual levels and scales are looked up again.
 const REFRESH: usize = 16;
 /// A row needs so many of the cells that are usually there.
