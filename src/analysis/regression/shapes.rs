@@ -21,7 +21,7 @@ const DAY_SECONDS: f64 = 86_400.0;
 /// What is left of a warm-up or of heating up: after the first cycle of all, and after a
 /// change of identity, which is mostly a restart.
 const WARMUP_AT_START: f64 = 0.012;
-const WARMUP_AT_CHANGE: f64 = 0.0035;
+const WARMUP_AT_CHANGE: f64 = 0.0042;
 const WARMUP_CYCLES: f64 = 4.0;
 /// Warm-ups that are kept apart.
 const MOST_WARMUPS: usize = 4;
