@@ -136,9 +136,9 @@ fn most(series: &Series, measure: Measure) -> (Vec<f64>, Vec<f64>) {
     });
     // Peaks closer together than the oldest change that is looked for are one alarm.
     let scan = (0..length).collect::<Vec<_>>();
-    let peaks = scan.chunks(MOST_AFTER).map(|nows| {
-        nows.iter().map(|&now| pooled.z(now, &Pooled::recent(now), false)).fold(0.0, f64::max)
-    });
+    let peaks = scan
+        .chunks(MOST_AFTER)
+        .map(|nows| nows.iter().map(|&now| pooled.z(now, &Pooled::recent(now), false)).fold(0.0, f64::max));
     (known.collect(), peaks.collect())
 }
 

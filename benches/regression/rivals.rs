@@ -72,12 +72,19 @@ struct Jump {
 #[derive(Clone, Copy, Debug)]
 pub enum Rival {
     /// The latest value against a t interval of so many before it (Bencher).
-    Latest { history: usize },
+    Latest {
+        history: usize,
+    },
     /// A two-sided CUSUM of that allowance, in deviations of the first rows.
-    Cusum { allowance: f64, first: usize },
+    Cusum {
+        allowance: f64,
+        first: usize,
+    },
     /// The split that E-divisive finds in the last 50 rows, tested by Student's t, with so
     /// many rows on each side (Otava).
-    EDivisive { least: usize },
+    EDivisive {
+        least: usize,
+    },
     Silent,
     EveryChange,
 }

@@ -83,9 +83,8 @@ impl Score {
             }
         });
         // Each measure may tell the change once.
-        let true_events = Measure::ALL.iter().filter(|&&measure| {
-            told.iter().filter(is_true).any(|told| told.measure == measure)
-        });
+        let true_events =
+            Measure::ALL.iter().filter(|&&measure| told.iter().filter(is_true).any(|told| told.measure == measure));
         self.stray_alarms += told.len() - true_events.count();
         self.changed_cycles += series.cycles.len();
         self.outcomes.push(Outcome {

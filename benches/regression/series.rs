@@ -190,11 +190,15 @@ fn grid(dice: &mut Dice) -> Vec<Cell> {
         let workers: &[u32] = [&[1, 4, 8, 16][..], &[4, 8], &[2, 8, 32], &[4, 8, 16, 24, 32], &[1, 2, 4]]
             .choose(&mut dice.0)
             .expect("not empty");
-        let batch: &[u32] = [&[1, 4, 8, 16, 24, 48][..], &[4, 8, 16, 32], &[1, 8, 16], &[8, 16, 24, 32, 48], &[1, 16, 32]]
-            .choose(&mut dice.0)
-            .expect("not empty");
+        let batch: &[u32] =
+            [&[1, 4, 8, 16, 24, 48][..], &[4, 8, 16, 32], &[1, 8, 16], &[8, 16, 24, 32, 48], &[1, 16, 32]]
+                .choose(&mut dice.0)
+                .expect("not empty");
         if (8..=30).contains(&(workers.len() * batch.len())) {
-            return workers.iter().flat_map(|&workers| batch.iter().map(move |&batch| Cell::new(workers, batch))).collect();
+            return workers
+                .iter()
+                .flat_map(|&workers| batch.iter().map(move |&batch| Cell::new(workers, batch)))
+                .collect();
         }
     }
 }

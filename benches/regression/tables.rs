@@ -41,7 +41,8 @@ pub fn strata(score: &Score, finds: Option<&[bool]>) {
     for is_known in [true, false] {
         for kind in Kind::ALL {
             for noise in Noise::ALL {
-                let is_here = |outcome: &Outcome| outcome.is_known == is_known && outcome.kind == kind && outcome.noise == noise;
+                let is_here =
+                    |outcome: &Outcome| outcome.is_known == is_known && outcome.kind == kind && outcome.noise == noise;
                 let here: Vec<(&Outcome, bool)> = (score.outcomes.iter().enumerate())
                     .filter(|(_, outcome)| is_here(outcome))
                     .map(|(index, outcome)| (outcome, finds.is_some_and(|finds| finds[index])))

@@ -25,10 +25,7 @@ const LONGEST_LINE_BYTES: u64 = 16 << 20;
 const STANDARD: &str = "-";
 
 pub(super) fn run(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
-    let settings = Settings {
-        minimum_effect: args.minimum_effect,
-        false_alarms_per_1000_cycles: args.false_alarms,
-    };
+    let settings = Settings { minimum_effect: args.minimum_effect, false_alarms_per_1000_cycles: args.false_alarms };
     let name = args.input.display().to_string();
     let input: Box<dyn BufRead> = if is_standard(&args.input) {
         Box::new(io::stdin().lock())
@@ -66,12 +63,7 @@ struct Totals {
 
 /// Feeds the detector line by line and writes what it finds, each event before the next line
 /// is read.
-fn replay(
-    name: &str,
-    mut input: impl BufRead,
-    mut output: impl Write,
-    settings: Settings,
-) -> anyhow::Result<Totals> {
+fn replay(name: &str, mut input: impl BufRead, mut output: impl Write, settings: Settings) -> anyhow::Result<Totals> {
     let mut detector = Detector::new(settings);
     let (mut totals, mut line, mut latest) = (Totals::default(), Vec::new(), None);
     for number in 1_u64.. {
@@ -142,14 +134,13 @@ fn decode(line: &[u8]) -> anyhow::Result<CycleView> {
     })?;
     let cell = |cell: RecordedCell| CellFigures {
         cell: Cell::new(cell.workers, cell.batch),
-        figures: [
-            cell.tokens_per_second,
-            cell.time_to_first_token_p50_seconds,
-            cell.inter_token_latency_p50_seconds,
-        ],
+        figures: [cell.tokens_per_second, cell.time_to_first_token_p50_seconds, cell.inter_token_latency_p50_seconds],
     };
     Ok(CycleView {
-        at: cycle.time.parse().map_err(|error| anyhow::anyhow!("time: {error}\n  hint: such as 2026-11-01T00:00:00Z"))?,
+        at: cycle
+            .time
+            .parse()
+            .map_err(|error| anyhow::anyhow!("time: {error}\n  hint: such as 2026-11-01T00:00:00Z"))?,
         identity: identity(cycle.environment),
         cells: cycle.cells.into_iter().map(cell).collect(),
     })

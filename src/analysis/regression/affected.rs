@@ -39,10 +39,7 @@ pub(super) fn cell_changes(cells: &[Cell], usuals: &Usuals, before: &[&[f64]], a
         .collect();
     let ps: Vec<f64> = moved.iter().map(|(_, _, p)| *p).collect();
     let bound = benjamini_hochberg(&ps, RATE);
-    moved
-        .into_iter()
-        .map(|(cell, moved, p)| CellChange { cell, ratio: moved.exp(), is_affected: p <= bound })
-        .collect()
+    moved.into_iter().map(|(cell, moved, p)| CellChange { cell, ratio: moved.exp(), is_affected: p <= bound }).collect()
 }
 
 /// The mean of a cell's values, and how many there are, if two at least.
@@ -99,7 +96,9 @@ mod tests {
     fn only_the_cells_that_moved_are_named() {
         let cells = [Cell::new(1, 1), Cell::new(1, 2), Cell::new(1, 4)];
         let row = |index: usize, step: f64| -> Vec<f64> {
-            (0..3).map(|cell| 0.001 * ((index * 5 + cell * 3) % 4) as f64 + if cell == 2 { step } else { 0.0 }).collect()
+            (0..3)
+                .map(|cell| 0.001 * ((index * 5 + cell * 3) % 4) as f64 + if cell == 2 { step } else { 0.0 })
+                .collect()
         };
         let (old, new): (Vec<_>, Vec<_>) =
             ((0..12).map(|index| row(index, 0.0)).collect(), (12..16).map(|index| row(index, -0.1)).collect());

@@ -3,8 +3,8 @@
 //! The same pooling and the same test as the detector's, at a boundary that is known.
 
 use super::affected::{CellChange, cell_changes};
+use super::line::{Line, Prior};
 use super::pool::{Registry, Usuals};
-use super::search::{Line, Prior};
 use super::shapes::{Shape, Surroundings, Warmup};
 use super::track::{COMMON, COMMON_ROWS, own_factor};
 use super::verdict::{Direction, Ratio};
@@ -133,9 +133,8 @@ fn compare_measure(
 
 /// Leaves the cells alone that both epochs measured, and the cycles that then hold any.
 fn keep_common(old: &mut Vec<Timed>, new: &mut Vec<Timed>) {
-    let is_in = |rows: &[Timed], place: usize| {
-        rows.iter().any(|(_, logs)| logs.get(place).is_some_and(|log| !log.is_nan()))
-    };
+    let is_in =
+        |rows: &[Timed], place: usize| rows.iter().any(|(_, logs)| logs.get(place).is_some_and(|log| !log.is_nan()));
     let cells = old.iter().chain(new.iter()).map(|(_, logs)| logs.len()).max().unwrap_or(0);
     let is_common: Vec<bool> = (0..cells).map(|place| is_in(old, place) && is_in(new, place)).collect();
     for rows in [old, new] {

@@ -70,7 +70,12 @@ pub struct Detector {
 }
 
 /// Looks at each measure, and again where another has just changed.
-fn look(mut waiting: Vec<&mut Track>, registry: &Registry, thresholds: Thresholds, told: &mut Vec<Told>) -> Vec<Finding> {
+fn look(
+    mut waiting: Vec<&mut Track>,
+    registry: &Registry,
+    thresholds: Thresholds,
+    told: &mut Vec<Told>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     loop {
         let known = told.len();

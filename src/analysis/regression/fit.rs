@@ -30,7 +30,12 @@ impl Whitening {
     fn apply(&self, column: &[f64]) -> Vec<f64> {
         let before = std::iter::once(&0.0).chain(column);
         let rows = self.carry.iter().zip(&self.weight);
-        column.iter().zip(before).zip(rows).map(|((x, before), (carry, weight))| (x - carry * before) * weight).collect()
+        column
+            .iter()
+            .zip(before)
+            .zip(rows)
+            .map(|((x, before), (carry, weight))| (x - carry * before) * weight)
+            .collect()
     }
 
     /// The whitened step that begins at `row` is `first` there and `later` in each row after.
@@ -60,7 +65,9 @@ impl Design {
         let whitening = Whitening::new(positions, phi);
         let columns: Vec<Vec<f64>> = nuisance.iter().map(|(column, _)| whitening.apply(column)).collect();
         let gram = (0..columns.len())
-            .map(|i| columns.iter().take(i + 1).map(|column| columns.get(i).map_or(0.0, |own| dot(own, column))).collect())
+            .map(|i| {
+                columns.iter().take(i + 1).map(|column| columns.get(i).map_or(0.0, |own| dot(own, column))).collect()
+            })
             .collect();
         let (mut xx, mut along, mut steps) = (0.0, vec![0.0; columns.len()], Vec::new());
         for row in (first_step..positions.len()).rev() {
@@ -252,8 +259,7 @@ mod tests {
 
     #[test]
     fn autocorrelation_widens_what_is_said_of_a_mean() {
-        let error =
-            |phi| Fit::new(&[0.0; ROWS], &flat(phi), 0.1).effect(&step(6)).expect("can be told").standard_error;
+        let error = |phi| Fit::new(&[0.0; ROWS], &flat(phi), 0.1).effect(&step(6)).expect("can be told").standard_error;
         assert!(error(0.6) > 1.2 * error(0.0));
     }
 

@@ -4,7 +4,7 @@
 //! the method in plain words. From the ground up: [`view`] is what the detector is fed;
 //! [`environment`] names what changed of an identity; [`scope`] the nested parts of a grid;
 //! `pool` makes one series of many cells, `noise` says how much it moves by itself, `fit`
-//! tests a change against that, `shapes` say what is no change; `search` looks for the best
+//! tests a change against that, `shapes` say what is no change, `line` holds all of it; `search` looks for the best
 //! explanation, `track` follows one measure, [`Detector`] all of them, `affected` names cells.
 //! [`compare`](compare()) judges two epochs, [`baseline`] chooses the earlier one, [`alarm`] is
 //! an alarm's life.
@@ -20,6 +20,7 @@ pub mod view;
 mod affected;
 mod detector;
 mod fit;
+mod line;
 mod noise;
 mod pool;
 mod search;

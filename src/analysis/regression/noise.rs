@@ -37,7 +37,8 @@ impl Jumps<'_> {
         let is_next = |gap: &f64| *gap < 1.5;
         let pairs = self.y.iter().zip(self.y.iter().skip(1)).zip(self.gaps.iter().skip(1));
         let mut near: Vec<f64> = pairs.filter(|(_, gap)| is_next(gap)).map(|((a, b), _)| (b - a).abs()).collect();
-        let triples = self.y.iter().zip(self.y.iter().skip(2)).zip(self.gaps.iter().skip(1).zip(self.gaps.iter().skip(2)));
+        let triples =
+            self.y.iter().zip(self.y.iter().skip(2)).zip(self.gaps.iter().skip(1).zip(self.gaps.iter().skip(2)));
         let mut far: Vec<f64> = triples
             .filter(|(_, (first, second))| is_next(first) && is_next(second))
             .map(|((a, b), _)| (b - a).abs())

@@ -1,15 +1,13 @@
 //! The best explanation of a pooled series: no change, or one, where and of what shape.
 
-use std::rc::Rc;
-
-use super::fit::{Design, Effect, Fit};
-use super::noise::{Jumps, dips};
+use super::fit::{Effect, Fit};
+use super::line::{Designs, Line};
 use super::pool::median;
-use super::shapes::{RAMPS, Shape, Surroundings};
+use super::shapes::{RAMPS, Shape};
 
 /// Rows before a change that is looked for, and before one whose time is known.
-pub(super) const LEAST_BEFORE: usize = 6;
-pub(super) const LEAST_BEFORE_KNOWN: usize = 3;
+const LEAST_BEFORE: usize = 6;
+const LEAST_BEFORE_KNOWN: usize = 3;
 /// Rows since.
 const LEAST_AFTER: usize = 4;
 const LEAST_AFTER_RAMP: usize = 6;
@@ -43,12 +41,6 @@ const OPEN_MARGIN: f64 = 3.0;
 const SETTLED_AFTER: usize = 7;
 /// A step this near to a threshold makes ramps worth a look.
 const WORTH_A_LOOK: f64 = 1.5;
-
-/// Factors of drift and day that are tried, and how far from 1 they are thought to be.
-const RESTLESSNESS: [f64; 5] = [0.33, 0.6, 1.0, 1.7, 3.0];
-const RESTLESSNESS_PRIOR: f64 = 0.7;
-/// Rows that say how restless a series is.
-const LEAST_RESTLESS_ROWS: usize = 24;
 
 /// When a change is believed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,8 +77,21 @@ pub(super) enum Clue {
     /// The identity changed then.
     Identity,
     /// Another measure changed then; this one should move in that direction, 1 or −1.
-    Elsewhere { direction: f64 },
+    Elsewhere {
+        direction: f64,
+    },
     None,
+}
+
+impl Clue {
+    /// What is looked at first comes first.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Identity => 0,
+            Self::Elsewhere { .. } => 1,
+            Self::None => 2,
+        }
+    }
 }
 
 /// A change that could be.
@@ -104,165 +109,66 @@ pub(super) struct Candidate {
     pub after: usize,
 }
 
-/// The pooled series of a part of the grid, its dips put aside.
-#[derive(Clone, Debug)]
-pub(super) struct Line {
-    /// The place of each row in the window.
-    pub rows: Vec<usize>,
-    pub y: Vec<f64>,
-    pub surroundings: Surroundings,
-    pub phi: f64,
-    pub variance: f64,
-    /// How many rows the variance is known from.
-    pub noise_rows: f64,
-}
-
-/// What is known of the noise before a window is looked at: a variance and how many rows
-/// that is worth.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Prior {
-    pub variance: f64,
-    pub rows: f64,
+impl Candidate {
+    /// How well it explains the series: twice a log-likelihood ratio. A ramp must be the better
+    /// one by a margin.
+    fn likelihood(&self) -> f64 {
+        let margin = if self.shape == Shape::Step { 0.0 } else { RAMP_MARGIN };
+        self.effect.z().powi(2) - margin
+    }
 }
 
 impl Line {
-    /// The autocorrelation of pooled rows, where there are too few to tell.
-    pub(super) const USUAL_PHI: f64 = 0.42;
-
-    /// `y` has a value a row of the surroundings; NaN where there is none.
-    pub(super) fn new(y: &[f64], surroundings: &Surroundings, phi: f64, prior: Prior) -> Self {
-        let rows = (0..y.len()).filter(|&row| y.get(row).is_some_and(|value| !value.is_nan())).collect();
-        let mut line = Self {
-            rows,
-            y: y.iter().copied().filter(|value| !value.is_nan()).collect(),
-            surroundings: surroundings.clone(),
-            phi,
-            variance: 0.0,
-            noise_rows: 0.0,
-        };
-        let pick = |values: &[f64], rows: &[usize]| rows.iter().filter_map(|&row| values.get(row).copied()).collect();
-        line.surroundings.positions = pick(&surroundings.positions, &line.rows);
-        line.surroundings.seconds = pick(&surroundings.seconds, &line.rows);
-        line.estimate(prior);
-        let dips = dips(&line.y, line.variance.sqrt());
-        if dips.contains(&true) {
-            line = line.without(|row| dips.get(row) == Some(&true));
-            line.estimate(prior);
-        }
-        line
-    }
-
-    fn estimate(&mut self, prior: Prior) {
-        let gaps = self.surroundings.gaps();
-        let jumps = Jumps { y: &self.y, gaps: &gaps };
-        (self.variance, self.noise_rows) = jumps.variance(self.phi, prior.variance, prior.rows);
-    }
-
-    /// The same without some of its rows.
-    fn without(&self, is_left_out: impl Fn(usize) -> bool) -> Self {
-        fn kept<T: Copy>(values: &[T], is_left_out: &impl Fn(usize) -> bool) -> Vec<T> {
-            values.iter().enumerate().filter(|(row, _)| !is_left_out(*row)).map(|(_, value)| *value).collect()
-        }
-        let surroundings = Surroundings {
-            positions: kept(&self.surroundings.positions, &is_left_out),
-            seconds: kept(&self.surroundings.seconds, &is_left_out),
-            ..self.surroundings.clone()
-        };
-        Self { rows: kept(&self.rows, &is_left_out), y: kept(&self.y, &is_left_out), surroundings, ..*self }
-    }
-
-    /// How restless the series is, as drift and day go: the factor of their deviations, between
-    /// a third and three, that makes the rows most likely. From the rows alone that are too old
-    /// for a change to be looked for, so that a change does not hide itself.
-    pub(super) fn restlessness(&self) -> f64 {
-        let old = self.y.len().saturating_sub(MOST_AFTER_KNOWN);
-        if old < LEAST_RESTLESS_ROWS {
-            return 1.0;
-        }
-        let mut line = self.without(|row| row >= old);
-        let log_weights = RESTLESSNESS.map(|factor| {
-            line.surroundings.restlessness = factor;
-            let likelihood = Fit::new(&line.y, &line.design(), line.variance.sqrt()).log_likelihood();
-            likelihood - 0.5 * (factor.ln() / RESTLESSNESS_PRIOR).powi(2)
-        });
-        let most = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let weights = log_weights.map(|weight| (weight - most).exp());
-        let mean = weights.iter().zip(RESTLESSNESS).map(|(weight, factor)| weight * factor.ln()).sum::<f64>();
-        (mean / weights.iter().sum::<f64>()).exp()
-    }
-
-    fn design(&self) -> Design {
-        // Some rows older than any candidate, to compare with.
-        let first_step = self.y.len().saturating_sub(MOST_AFTER_KNOWN + DIP);
-        Design::new(&self.surroundings.positions, self.phi, &self.surroundings.nuisance(), first_step)
-    }
-
-    /// The change of a shape from a position on.
-    pub(super) fn effect(&self, shape: Shape, from: f64) -> Option<Effect> {
-        Fit::new(&self.y, &self.design(), self.variance.sqrt()).effect(&self.column(shape, from))
-    }
-
-    fn position(&self, row: usize) -> f64 {
-        self.surroundings.positions.get(row).copied().unwrap_or(f64::NAN)
-    }
-
-    /// A change of that shape from a position on, as a column.
-    fn column(&self, shape: Shape, from: f64) -> Vec<f64> {
-        self.surroundings.positions.iter().map(|position| shape.part(position - from + 1.0)).collect()
-    }
-
     /// The change that explains the series best and is believed, if any. `known` are the
     /// places, in this line, of the rows that something else speaks for.
-    pub(super) fn best(&self, designs: &mut Designs, known: &[(usize, Clue)], thresholds: Thresholds) -> Option<Candidate> {
+    pub(super) fn best(
+        &self,
+        designs: &mut Designs,
+        known: &[(usize, Clue)],
+        thresholds: Thresholds,
+    ) -> Option<Candidate> {
         let design = designs.of(self);
         let fit = Fit::new(&self.y, &design, self.variance.sqrt());
         let candidates = self.candidates(&fit, known, thresholds);
-        // No need to be believed to be the better explanation.
+        // A candidate that is not believed may be the better explanation all the same.
         let most = candidates.iter().map(|candidate| candidate.effect.z().powi(2)).fold(0.0, f64::max);
-        let explains = |candidate: &&Candidate| candidate.effect.z().powi(2) >= most - KNOWN_MARGIN;
+        let mut likely: Vec<&Candidate> =
+            candidates.iter().filter(|candidate| candidate.effect.z().powi(2) >= most - KNOWN_MARGIN).collect();
+        likely
+            .sort_by(|a, b| a.clue.rank().cmp(&b.clue.rank()).then_with(|| b.likelihood().total_cmp(&a.likelihood())));
         let is_believed = |candidate: &&Candidate| {
             candidate.excess > 0.0 && candidate.effect.size.abs() >= thresholds.minimum_effect && self.holds(candidate)
         };
-        let best_of = |is_asked: fn(Clue) -> bool| {
-            let mut sorted: Vec<&Candidate> =
-                candidates.iter().filter(|candidate| is_asked(candidate.clue)).filter(explains).collect();
-            sorted.sort_by(|a, b| likelihood(b).total_cmp(&likelihood(a)));
-            sorted.into_iter().find(is_believed).copied()
+        let believed = *likely.into_iter().find(is_believed)?;
+        if believed.clue == Clue::None { self.settle(&candidates, believed, most) } else { Some(believed) }
+    }
+
+    /// That there is a change is settled; which one, is a matter of likelihood. `None` while a
+    /// step and a ramp are too much alike to tell.
+    fn settle(&self, candidates: &[Candidate], believed: Candidate, most: f64) -> Option<Candidate> {
+        let best = |is_asked: &dyn Fn(&Candidate) -> bool, least: f64| {
+            let asked = candidates.iter().filter(|candidate| is_asked(candidate) && candidate.likelihood() > least);
+            let alike = asked.filter(|candidate| candidate.effect.size * believed.effect.size > 0.0);
+            let shown = alike.filter(|candidate| self.shows_at_its_ends(candidate));
+            shown.max_by(|a, b| a.likelihood().total_cmp(&b.likelihood())).copied()
         };
-        let believed = best_of(|clue| clue == Clue::Identity)
-            .or_else(|| best_of(|clue| matches!(clue, Clue::Elsewhere { .. })))
-            .or_else(|| best_of(|clue| clue == Clue::None))?;
-        // That there is a change is settled; which one, is a matter of likelihood.
-        let is_alike = |candidate: &&Candidate| {
-            candidate.effect.size * believed.effect.size > 0.0 && self.shows_at_its_ends(candidate)
+        let is_identity = |candidate: &Candidate| candidate.clue == Clue::Identity && candidate.excess > 0.0;
+        let is_anywhere = |candidate: &Candidate| candidate.clue == Clue::None;
+        let is_ramp = |candidate: &Candidate| is_anywhere(candidate) && candidate.shape != Shape::Step;
+        let better = best(&is_identity, most - KNOWN_MARGIN).or_else(|| best(&is_anywhere, believed.likelihood()));
+        let is_open = || {
+            believed.shape == Shape::Step
+                && believed.after < SETTLED_AFTER
+                && best(&is_ramp, believed.likelihood() - OPEN_MARGIN).is_some()
         };
-        let best = |is_asked: fn(&&Candidate) -> bool, least: f64| {
-            let asked = candidates.iter().filter(is_asked).filter(|candidate| likelihood(candidate) > least);
-            asked.filter(is_alike).max_by(|a, b| likelihood(a).total_cmp(&likelihood(b))).copied()
-        };
-        if believed.clue != Clue::None {
-            return Some(believed);
-        }
-        let identity = |candidate: &&Candidate| candidate.clue == Clue::Identity && candidate.excess > 0.0;
-        if let Some(identity) = best(identity, most - KNOWN_MARGIN) {
-            return Some(identity);
-        }
-        if let Some(better) = best(|candidate| candidate.clue == Clue::None, likelihood(&believed)) {
-            return Some(better);
-        }
-        let is_ramp = |candidate: &&Candidate| candidate.clue == Clue::None && candidate.shape != Shape::Step;
-        let is_open = believed.shape == Shape::Step
-            && believed.after < SETTLED_AFTER
-            && best(is_ramp, likelihood(&believed) - OPEN_MARGIN).is_some();
-        (!is_open).then_some(believed)
+        if better.is_none() && is_open() { None } else { better.or(Some(believed)) }
     }
 
     fn candidates(&self, fit: &Fit<'_>, known: &[(usize, Clue)], thresholds: Thresholds) -> Vec<Candidate> {
         let rows = self.y.len();
         let candidate = |shape: Shape, first: usize, clue: Clue, effect: Effect| {
             let (before, after) = (first, rows - first);
-            let last = self.surroundings.positions.last().copied().unwrap_or(0.0);
-            let part = shape.part(last - self.position(first) + 1.0);
+            let part = self.part_by_now(shape, first);
             let effect = Effect { size: effect.size * part, standard_error: effect.standard_error * part };
             let excess = effect.z().abs() - thresholds.of(clue, before, after, self.noise_rows);
             Candidate { shape, first, clue, effect, excess, before, after }
@@ -308,40 +214,37 @@ impl Line {
 
     /// Whether a candidate is a change that lasts, and not a dip.
     fn holds(&self, candidate: &Candidate) -> bool {
-        let is_steady = || match candidate.clue {
+        let least_z = match (candidate.clue, candidate.shape) {
             // A dip does not begin at a change of identity.
-            Clue::Identity if candidate.shape == Shape::Step && candidate.after <= MOST_SHARP => true,
-            // The other measure is no dip, so that this one is none.
-            Clue::Elsewhere { direction } => {
-                candidate.effect.size * direction > 0.0 && self.shows_without_a_dip(candidate, LEAST_Z_ELSEWHERE)
-            }
-            _ if candidate.shape != Shape::Step && candidate.after < LEAST_AFTER_RAMP => false,
-            _ if candidate.shape == Shape::Step => self.shows_without_a_dip(candidate, LEAST_Z_WITHOUT_DIP),
-            Clue::Identity => self.shows_without_a_dip(candidate, LEAST_Z_WITHOUT_DIP),
-            Clue::None => self.shows_without_a_dip(candidate, LEAST_Z_OF_RAMP),
+            (Clue::Identity, Shape::Step) if candidate.after <= MOST_SHARP => None,
+            // The other measure is no dip, so that this one hardly is.
+            (Clue::Elsewhere { direction }, _) if candidate.effect.size * direction > 0.0 => Some(LEAST_Z_ELSEWHERE),
+            (Clue::Elsewhere { .. }, _) => return false,
+            (_, Shape::Ramp(_)) if candidate.after < LEAST_AFTER_RAMP => return false,
+            (Clue::None, Shape::Ramp(_)) => Some(LEAST_Z_OF_RAMP),
+            _ => Some(LEAST_Z_WITHOUT_DIP),
         };
-        self.shows_at_its_ends(candidate) && is_steady()
+        self.shows_at_its_ends(candidate) && least_z.is_none_or(|least_z| self.shows_without_a_dip(candidate, least_z))
     }
 
     /// The last rows show the change, and of one whose time is known the first do too.
     fn shows_at_its_ends(&self, candidate: &Candidate) -> bool {
         let Candidate { shape, first, effect, .. } = *candidate;
-        let last = self.surroundings.positions.last().copied().unwrap_or(0.0);
-        let whole = shape.part(last - self.position(first) + 1.0);
+        let whole = self.part_by_now(shape, first);
         let mut before: Vec<f64> = self.y.iter().copied().take(first).skip(first.saturating_sub(12)).collect();
         let level = median(&mut before);
         let rows = self.y.len();
+        // An early verdict at a known time rests on these rows alone.
+        let is_early = candidate.clue != Clue::None && rows - first <= DIP;
         let shows = |row: usize| {
             let expected = effect.size * shape.part(self.position(row) - self.position(first) + 1.0) / whole;
-            let seen = self.y.get(row).map_or(0.0, |value| value - level);
-            let is_verdict = candidate.clue == Clue::None || rows - first > DIP;
-            let least = (LEAST_PART * expected.abs()).min(expected.abs() - LEAST_PART_NOISE * self.variance.sqrt());
-            seen * expected.signum() >= if is_verdict { least } else { LEAST_PART * expected.abs() }
+            let seen = self.y.get(row).map_or(0.0, |value| value - level) * expected.signum();
+            let lacks_little = expected.abs() - seen <= LEAST_PART_NOISE * self.variance.sqrt();
+            seen >= LEAST_PART * expected.abs() || (lacks_little && !is_early)
         };
-        let outermost = rows.saturating_sub(DIP).max(first)..rows;
         let is_sharp = candidate.clue != Clue::None && shape == Shape::Step && candidate.after <= MOST_SHARP;
         let firsts = first..(first + if is_sharp { DIP } else { 0 }).min(rows);
-        outermost.chain(firsts).all(shows)
+        (rows.saturating_sub(DIP).max(first)..rows).chain(firsts).all(shows)
     }
 
     /// Whichever rows a dip could have taken, the others show the change.
@@ -355,25 +258,4 @@ impl Line {
         z_without(first.saturating_sub(DIP)) >= least_z + 0.5
             && (first..=rows.saturating_sub(DIP)).all(|dip| z_without(dip) >= least_z)
     }
-}
-
-/// The designs of one cycle: parts of a grid that have the same rows share one.
-#[derive(Debug, Default)]
-pub(super) struct Designs(Vec<(Vec<usize>, Rc<Design>)>);
-
-impl Designs {
-    fn of(&mut self, line: &Line) -> Rc<Design> {
-        if let Some((_, design)) = self.0.iter().find(|(rows, _)| *rows == line.rows) {
-            return Rc::clone(design);
-        }
-        let design = Rc::new(line.design());
-        self.0.push((line.rows.clone(), Rc::clone(&design)));
-        design
-    }
-}
-
-/// How well a candidate explains the series; a ramp must be the better one by a margin.
-fn likelihood(candidate: &Candidate) -> f64 {
-    let margin = if candidate.shape == Shape::Step { 0.0 } else { RAMP_MARGIN };
-    candidate.effect.z().powi(2) - margin
 }

@@ -57,7 +57,8 @@ impl Surroundings {
     /// What is no change, as columns with their prior deviations.
     pub(super) fn nuisance(&self) -> Nuisance {
         let positions = || self.positions.iter();
-        let (first, last) = (self.positions.first().copied().unwrap_or(0.0), self.positions.last().copied().unwrap_or(0.0));
+        let (first, last) =
+            (self.positions.first().copied().unwrap_or(0.0), self.positions.last().copied().unwrap_or(0.0));
         let middle = f64::midpoint(first, last);
         let restless = self.factor * self.restlessness;
         let mut columns = vec![
@@ -84,7 +85,10 @@ impl Surroundings {
             columns.push((positions().map(left).collect(), deviation * self.factor));
         }
         if let Some(change) = self.settling {
-            columns.push((positions().map(|position| ((position - first) / SETTLING_CYCLES).min(1.0)).collect(), change.abs().max(SETTLING)));
+            columns.push((
+                positions().map(|position| ((position - first) / SETTLING_CYCLES).min(1.0)).collect(),
+                change.abs().max(SETTLING),
+            ));
             // The change may have begun a row later than was found.
             columns.push((positions().map(|position| f64::from(*position <= first)).collect(), change.abs()));
         }

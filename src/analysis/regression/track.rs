@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::affected::cell_changes;
 use super::environment::Component;
+use super::line::{Designs, Line, Prior};
 use super::noise::Jumps;
 use super::pool::{Registry, Usuals, median};
 use super::scope::Scope;
-use super::search::{Candidate, Clue, Designs, LEAST_BEFORE, Line, Prior, Thresholds};
+use super::search::{Candidate, Clue, Thresholds};
 use super::shapes::{Shape, Surroundings, Warmup};
 use super::verdict::{Cause, ChangeEvent, CycleRef, Direction, Finding, Ratio};
 use super::view::Measure;
@@ -189,7 +190,8 @@ impl Track {
     }
 
     fn surroundings(&self) -> Surroundings {
-        let settling = self.settling.filter(|(position, _)| self.rows.first().is_some_and(|row| row.position <= *position));
+        let settling =
+            self.settling.filter(|(position, _)| self.rows.first().is_some_and(|row| row.position <= *position));
         Surroundings {
             positions: self.rows.iter().map(|row| row.position).collect(),
             seconds: self.rows.iter().map(|row| row.seconds).collect(),
@@ -209,8 +211,7 @@ impl Track {
     }
 
     fn line(&self, registry: &Registry, surroundings: &Surroundings, part: usize) -> Line {
-        let y: Vec<f64> =
-            self.rows.iter().map(|row| row.pooled.get(part).copied().unwrap_or(f64::NAN)).collect();
+        let y: Vec<f64> = self.rows.iter().map(|row| row.pooled.get(part).copied().unwrap_or(f64::NAN)).collect();
         Line::new(&y, surroundings, self.phi, self.prior(registry, part))
     }
 
@@ -350,7 +351,6 @@ impl Track {
         self.settling = None;
         self.unrefreshed = usize::MAX;
         self.pool(registry, true);
-        debug_assert!(self.rows.len() >= LEAST_BEFORE.min(3));
         Some(Finding::Withdrawn { measure: self.measure, changed: recent.changed, returned })
     }
 }

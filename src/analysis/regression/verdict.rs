@@ -108,5 +108,9 @@ pub struct ChangeEvent {
 pub enum Finding {
     Changed(ChangeEvent),
     /// The level of a change that was found is back without a change of identity: a dip.
-    Withdrawn { measure: Measure, changed: CycleRef, returned: CycleRef },
+    Withdrawn {
+        measure: Measure,
+        changed: CycleRef,
+        returned: CycleRef,
+    },
 }
