@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench regression` prints the tables of docs/regression.md, from the half of
 //! the seeds that nothing was tuned on, and fails when a target is missed. `-- --tuning` is
-//! the other half, `-- --repeats N` the size, `-- --list` shows what was wrong, and
-//! `-- --quick` leaves the rivals and the exact test out.
+//! the other half, `-- --repeats N` the size, `-- --list` shows what was wrong, `-- --quick`
+//! leaves the rivals and the exact test out, and `-- --write DIR` writes the series as files
+//! for `llmsoak backtest`.
 
 #![expect(
     clippy::expect_used,
@@ -12,6 +13,7 @@
     reason = "a bench may end at the first surprise"
 )]
 
+mod recorded;
 mod reference;
 mod rivals;
 mod scorer;
@@ -23,7 +25,7 @@ use std::process::ExitCode;
 use llmsoak::analysis::regression::{Detector, Finding, Settings};
 use rivals::{Means, Rival};
 use scorer::{Score, Told};
-use series::Series;
+use series::{Noise, Plan, Series};
 
 /// The rate of false alarms that all are set to, in 1,000 cycles.
 const RATE: f64 = 0.5;
@@ -36,6 +38,10 @@ fn main() -> ExitCode {
     let half = u64::from(!has("--tuning"));
 
     let set: Vec<Series> = series::set(half, repeats).collect();
+    if let Some(folder) = words.iter().skip_while(|word| *word != "--write").nth(1) {
+        recorded::write(folder.as_ref(), &set);
+        return ExitCode::SUCCESS;
+    }
     let mut ours = Score::default();
     for series in &set {
         let told = told_by_ours(series);
@@ -45,19 +51,14 @@ fn main() -> ExitCode {
             tables::list(series, &told);
         }
     }
+    tables::summary_head();
     tables::summary("llmsoak", &ours);
     if has("--quick") {
+        tables::details(&ours);
         tables::strata(&ours, None);
         return ExitCode::SUCCESS;
     }
     let tuning: Vec<Series> = series::set(0, repeats.min(4)).collect();
-    let changeless = tuning.iter().filter(|series| series.truth.is_none());
-    let thresholds = reference::Thresholds::calibrate(changeless.step_by(3), RATE);
-    println!("exact test: {thresholds:?}");
-    let finds: Vec<bool> =
-        set.iter().filter(|series| series.truth.is_some()).map(|series| thresholds.finds(series)).collect();
-    tables::strata(&ours, Some(&finds));
-
     let (tuning_means, means): (Vec<Means>, Vec<Means>) =
         (tuning.iter().map(Means::new).collect(), set.iter().map(Means::new).collect());
     let mut have_failed = true;
@@ -67,10 +68,36 @@ fn main() -> ExitCode {
         for (series, means) in set.iter().zip(&means) {
             score.add(series, &rival.told(means, threshold));
         }
-        tables::summary(&format!("{name} {rival:?} at {threshold:.2}"), &score);
+        tables::summary(
+            &if rival.is_tuned() { format!("{name}: {rival:?}, threshold {threshold:.1}") } else { (*name).to_owned() },
+            &score,
+        );
         have_failed &= !score.passes();
     }
+    tables::details(&ours);
+    long_dips(half, repeats);
+
+    let changeless = tuning.iter().filter(|series| series.truth.is_none());
+    let thresholds = reference::Thresholds::calibrate(changeless.step_by(3), RATE);
+    println!("the exact test's thresholds: {:.2} known, {:.2} unknown", thresholds.known, thresholds.unknown);
+    let finds: Vec<bool> =
+        set.iter().filter(|series| series.truth.is_some()).map(|series| thresholds.finds(series)).collect();
+    tables::strata(&ours, Some(&finds));
     if ours.passes() && have_failed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What is told of dips that are longer than a dip may be, which no target is about.
+fn long_dips(half: u64, repeats: u64) {
+    let (mut dips, mut told) = (0, 0);
+    for seed in 0..20 * repeats {
+        let noise = Noise::ALL[seed as usize % 3];
+        let plan = Plan { noise, change: None, dip_cycles: (4, 8) };
+        let series = series::draw(1_000_000 + 2 * seed + half, plan);
+        let in_dip = &series.nature.dips;
+        dips += (1..in_dip.len()).filter(|&cycle| in_dip[cycle] && !in_dip[cycle - 1]).count();
+        told += told_by_ours(&series).len();
+    }
+    println!("dips of four to eight cycles: {told} events of {dips} dips");
 }
 
 fn told_by_ours(series: &Series) -> Vec<Told> {
@@ -112,7 +139,7 @@ fn best_setting(settings: &[Rival], set: &[Series], means: &[Means]) -> (Rival, 
             let is_allowed = score(middle, false).false_alarms_per_1000().0 <= RATE;
             (low, high) = if is_allowed { (low, middle) } else { (middle, high) };
         }
-        let recall = score(high, true).recall(|_| true).0;
+        let recall = score(high, true).recall(|_| true);
         if recall > best.2 {
             best = (rival, high, recall);
         }

@@ -109,9 +109,9 @@ impl Score {
 
     /// Whether every target is met.
     pub fn passes(&self) -> bool {
-        let recall = |size: f64| self.recall(|outcome| outcome.size == size).0;
+        let recall = |size: f64| self.recall(|outcome| outcome.size == size);
         self.false_alarms_per_1000().0 <= 0.7
-            && self.recall(|outcome| outcome.size >= 0.08).0 >= 0.98
+            && self.recall(|outcome| outcome.size >= 0.08) >= 0.98
             && recall(0.05) >= 0.9
             && recall(0.03) >= 0.7
             && self.median_delay().is_some_and(|delay| delay <= 3.0)
@@ -123,11 +123,13 @@ impl Score {
         self.stray_alarms as f64 / (self.changed_cycles as f64 / 1000.0)
     }
 
-    /// The part of changes that were found, and of how many.
-    pub fn recall(&self, is_counted: impl Fn(&Outcome) -> bool) -> (f64, usize) {
-        let counted: Vec<&Outcome> = self.outcomes.iter().filter(|outcome| is_counted(outcome)).collect();
-        let hits = counted.iter().filter(|outcome| outcome.hit.is_some()).count();
-        (hits as f64 / counted.len() as f64, counted.len())
+    /// The part of changes that were found.
+    pub fn recall(&self, is_counted: impl Fn(&Outcome) -> bool) -> f64 {
+        let counted = self.outcomes.iter().filter(|outcome| is_counted(outcome));
+        let (hits, count) = counted.fold((0.0, 0.0), |(hits, count), outcome| {
+            (hits + f64::from(u8::from(outcome.hit.is_some())), count + 1.0)
+        });
+        hits / count
     }
 
     fn hits(&self) -> impl Iterator<Item = &Hit> {

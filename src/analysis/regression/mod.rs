@@ -27,6 +27,9 @@ mod search;
 mod shapes;
 mod track;
 
+#[cfg(test)]
+mod tests;
+
 pub use affected::CellChange;
 pub use alarm::{Alarm, Turn};
 pub use compare::{Comparison, Verdict, compare};
