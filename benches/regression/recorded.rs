@@ -11,7 +11,7 @@ use super::series::Series;
 
 /// One file of cycles a series, `0001.jsonl`, and `truth.jsonl` with a line for each: the
 /// change, or null.
-pub fn write(folder: &Path, set: &[Series]) {
+pub(crate) fn write(folder: &Path, set: &[Series]) {
     fs::create_dir_all(folder).expect("a folder");
     let mut truths = BufWriter::new(File::create(folder.join("truth.jsonl")).expect("a file"));
     for (index, series) in set.iter().enumerate() {

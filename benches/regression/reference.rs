@@ -144,14 +144,14 @@ fn most(series: &Series, measure: Measure) -> (Vec<f64>, Vec<f64>) {
 
 /// Deviations at which an alarm is raised.
 #[derive(Clone, Copy, Debug)]
-pub struct Thresholds {
-    pub known: f64,
-    pub unknown: f64,
+pub(crate) struct Thresholds {
+    pub(crate) known: f64,
+    pub(crate) unknown: f64,
 }
 
 impl Thresholds {
     /// So that changeless series give the rate, half of it at known changes.
-    pub fn calibrate<'a>(changeless: impl Iterator<Item = &'a Series>, alarms_per_1000: f64) -> Self {
+    pub(crate) fn calibrate<'a>(changeless: impl Iterator<Item = &'a Series>, alarms_per_1000: f64) -> Self {
         let (mut known, mut unknown, mut cycles) = (Vec::new(), Vec::new(), 0);
         for series in changeless {
             cycles += series.cycles.len();
@@ -161,16 +161,16 @@ impl Thresholds {
                 unknown.extend(anywhere);
             }
         }
-        let allowed = (alarms_per_1000 / 2.0 * cycles as f64 / 1000.0).floor() as usize;
+        let allowed = alarms_per_1000 / 2.0 * cycles as f64 / 1000.0;
         let threshold = |mut values: Vec<f64>| {
             values.sort_by(|a, b| b.total_cmp(a));
-            values.get(allowed).copied().unwrap_or(0.0)
+            values.into_iter().enumerate().find(|(above, _)| *above as f64 >= allowed).map_or(0.0, |(_, value)| value)
         };
         Self { known: threshold(known), unknown: threshold(unknown) }
     }
 
     /// Whether the observer finds the change of a series in time.
-    pub fn finds(self, series: &Series) -> bool {
+    pub(crate) fn finds(self, series: &Series) -> bool {
         let truth = series.truth.as_ref().expect("a series with a change");
         let pooled = Pooled::new(series, truth.kind.measure(), truth.kind);
         let is_ramp = truth.kind == Kind::Ramp;

@@ -11,14 +11,14 @@ use super::series::Series;
 
 /// The mean over the cells of each cycle, paired by the cells' medians: what the rivals see.
 #[derive(Clone, Debug)]
-pub struct Means {
+pub(crate) struct Means {
     /// By measure: cycle and mean log-ratio.
     rows: [Vec<(usize, f64)>; 3],
     changes: Vec<usize>,
 }
 
 impl Means {
-    pub fn new(series: &Series) -> Self {
+    pub(crate) fn new(series: &Series) -> Self {
         let rows = Measure::ALL.map(|measure| {
             let logs = |place: usize| {
                 let cell = series.nature.cells[place];
@@ -70,7 +70,7 @@ struct Jump {
 
 /// A way to decide, with the settings that are not the threshold.
 #[derive(Clone, Copy, Debug)]
-pub enum Rival {
+pub(crate) enum Rival {
     /// The latest value against a t interval of so many before it (Bencher).
     Latest {
         history: usize,
@@ -90,11 +90,11 @@ pub enum Rival {
 }
 
 impl Rival {
-    pub const NAMES: [&str; 5] =
+    pub(crate) const NAMES: [&str; 5] =
         ["latest value, t interval", "CUSUM", "E-divisive, t-test", "always silent", "every change of identity"];
 
     /// The settings that are tried.
-    pub fn settings() -> [Vec<Self>; 5] {
+    pub(crate) fn settings() -> [Vec<Self>; 5] {
         let cusum = |&allowance: &f64| [15, 25].map(|first| Self::Cusum { allowance, first });
         [
             [10, 20, 30, 64].map(|history| Self::Latest { history }).to_vec(),
@@ -105,7 +105,7 @@ impl Rival {
         ]
     }
 
-    pub fn told(self, means: &Means, threshold: f64) -> Vec<Told> {
+    pub(crate) fn told(self, means: &Means, threshold: f64) -> Vec<Told> {
         match self {
             Self::Latest { history } => means.each(|rows| latest(rows, history, threshold)),
             Self::Cusum { allowance, first } => means.each(|rows| cusum(rows, allowance, first, threshold)),
@@ -116,7 +116,7 @@ impl Rival {
     }
 
     /// Whether it has a threshold to set.
-    pub fn is_tuned(self) -> bool {
+    pub(crate) fn is_tuned(self) -> bool {
         !matches!(self, Self::Silent | Self::EveryChange)
     }
 }

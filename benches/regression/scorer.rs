@@ -6,15 +6,15 @@ use super::series::{Kind, Noise, RAMP_CYCLES, Series};
 
 /// An event, as far as it is scored.
 #[derive(Clone, Debug)]
-pub struct Told {
-    pub measure: Measure,
-    pub detected: usize,
-    pub changed: usize,
-    pub ratio: f64,
+pub(crate) struct Told {
+    pub(crate) measure: Measure,
+    pub(crate) detected: usize,
+    pub(crate) changed: usize,
+    pub(crate) ratio: f64,
     /// The cause's word and the component's, where the detector says them.
-    pub cause: Option<(&'static str, Option<&'static str>)>,
+    pub(crate) cause: Option<(&'static str, Option<&'static str>)>,
     /// The scope's word, likewise.
-    pub scope: Option<String>,
+    pub(crate) scope: Option<String>,
 }
 
 /// How far from its first cycle a change may be told to begin.
@@ -25,35 +25,35 @@ const LATEST: usize = 24;
 
 /// What became of one series with a change.
 #[derive(Clone, Debug)]
-pub struct Outcome {
-    pub noise: Noise,
-    pub kind: Kind,
-    pub size: f64,
-    pub is_known: bool,
-    pub hit: Option<Hit>,
+pub(crate) struct Outcome {
+    pub(crate) noise: Noise,
+    pub(crate) kind: Kind,
+    pub(crate) size: f64,
+    pub(crate) is_known: bool,
+    pub(crate) hit: Option<Hit>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Hit {
-    pub delay: usize,
+pub(crate) struct Hit {
+    pub(crate) delay: usize,
     /// Percentage points.
-    pub size_error: f64,
-    pub is_cause_right: Option<bool>,
-    pub is_scope_right: Option<bool>,
+    pub(crate) size_error: f64,
+    pub(crate) is_cause_right: Option<bool>,
+    pub(crate) is_scope_right: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Score {
-    pub outcomes: Vec<Outcome>,
-    pub changeless_cycles: usize,
-    pub false_alarms: usize,
+pub(crate) struct Score {
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) changeless_cycles: usize,
+    pub(crate) false_alarms: usize,
     /// Of the series with a change: what is told that is no part of it.
-    pub changed_cycles: usize,
-    pub stray_alarms: usize,
+    pub(crate) changed_cycles: usize,
+    pub(crate) stray_alarms: usize,
 }
 
 impl Score {
-    pub fn add(&mut self, series: &Series, told: &[Told]) {
+    pub(crate) fn add(&mut self, series: &Series, told: &[Told]) {
         let Some(truth) = &series.truth else {
             self.changeless_cycles += series.cycles.len();
             self.false_alarms += told.len();
@@ -98,7 +98,7 @@ impl Score {
 
     /// False alarms in 1,000 changeless cycles, and the upper end of the exact one-sided 95 %
     /// interval of a Poisson count.
-    pub fn false_alarms_per_1000(&self) -> (f64, f64) {
+    pub(crate) fn false_alarms_per_1000(&self) -> (f64, f64) {
         let thousands = self.changeless_cycles as f64 / 1000.0;
         let count = self.false_alarms as f64;
         // Wilson and Hilferty's cube root of chi-square, good to a percent.
@@ -108,7 +108,7 @@ impl Score {
     }
 
     /// Whether every target is met.
-    pub fn passes(&self) -> bool {
+    pub(crate) fn passes(&self) -> bool {
         let recall = |size: f64| self.recall(|outcome| outcome.size == size);
         self.false_alarms_per_1000().0 <= 0.7
             && self.recall(|outcome| outcome.size >= 0.08) >= 0.98
@@ -119,12 +119,12 @@ impl Score {
             && self.causes_right().is_some_and(|right| right >= 0.95)
     }
 
-    pub fn strays_per_1000(&self) -> f64 {
+    pub(crate) fn strays_per_1000(&self) -> f64 {
         self.stray_alarms as f64 / (self.changed_cycles as f64 / 1000.0)
     }
 
     /// The part of changes that were found.
-    pub fn recall(&self, is_counted: impl Fn(&Outcome) -> bool) -> f64 {
+    pub(crate) fn recall(&self, is_counted: impl Fn(&Outcome) -> bool) -> f64 {
         let counted = self.outcomes.iter().filter(|outcome| is_counted(outcome));
         let (hits, count) = counted.fold((0.0, 0.0), |(hits, count), outcome| {
             (hits + f64::from(u8::from(outcome.hit.is_some())), count + 1.0)
@@ -136,19 +136,19 @@ impl Score {
         self.outcomes.iter().filter_map(|outcome| outcome.hit.as_ref())
     }
 
-    pub fn median_delay(&self) -> Option<f64> {
+    pub(crate) fn median_delay(&self) -> Option<f64> {
         median(self.hits().map(|hit| hit.delay as f64))
     }
 
-    pub fn median_size_error(&self) -> Option<f64> {
+    pub(crate) fn median_size_error(&self) -> Option<f64> {
         median(self.hits().map(|hit| hit.size_error))
     }
 
-    pub fn causes_right(&self) -> Option<f64> {
+    pub(crate) fn causes_right(&self) -> Option<f64> {
         self.right(|hit| hit.is_cause_right)
     }
 
-    pub fn scopes_right(&self) -> Option<f64> {
+    pub(crate) fn scopes_right(&self) -> Option<f64> {
         self.right(|hit| hit.is_scope_right)
     }
 

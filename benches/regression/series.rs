@@ -14,14 +14,14 @@ use rand::{RngExt as _, SeedableRng as _};
 
 /// How much the cells and all of them together move by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Noise {
+pub(crate) enum Noise {
     Quiet,
     Normal,
     Noisy,
 }
 
 impl Noise {
-    pub const ALL: [Self; 3] = [Self::Quiet, Self::Normal, Self::Noisy];
+    pub(crate) const ALL: [Self; 3] = [Self::Quiet, Self::Normal, Self::Noisy];
 
     /// Deviations of a cell and of all cells in common, log-ratios.
     fn deviations(self) -> (f64, f64) {
@@ -35,7 +35,7 @@ impl Noise {
 
 /// What changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     AllCells,
     BatchFrom16,
     TtftAlone,
@@ -43,40 +43,40 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::AllCells, Self::BatchFrom16, Self::TtftAlone, Self::Ramp];
+    pub(crate) const ALL: [Self; 4] = [Self::AllCells, Self::BatchFrom16, Self::TtftAlone, Self::Ramp];
 
     /// The word for the cells that change.
-    pub fn scope(self) -> &'static str {
+    pub(crate) fn scope(self) -> &'static str {
         if self == Self::BatchFrom16 { "batch>=16" } else { "all" }
     }
 
     /// The measure that the change is looked for in.
-    pub fn measure(self) -> Measure {
+    pub(crate) fn measure(self) -> Measure {
         if self == Self::TtftAlone { Measure::TimeToFirstToken } else { Measure::TokensPerSecond }
     }
 }
 
 /// The steps that are tried, as ratios.
-pub const SIZES: [f64; 5] = [0.02, 0.03, 0.05, 0.08, 0.15];
+pub(crate) const SIZES: [f64; 5] = [0.02, 0.03, 0.05, 0.08, 0.15];
 /// Cycles until a ramp has reached its size.
-pub const RAMP_CYCLES: usize = 10;
+pub(crate) const RAMP_CYCLES: usize = 10;
 
 /// The change that a series has.
 #[derive(Clone, Debug)]
-pub struct Truth {
-    pub kind: Kind,
-    pub size: f64,
+pub(crate) struct Truth {
+    pub(crate) kind: Kind,
+    pub(crate) size: f64,
     /// The first changed cycle.
-    pub first: usize,
+    pub(crate) first: usize,
     /// The component that changed there, if the identity did.
-    pub component: Option<&'static str>,
+    pub(crate) component: Option<&'static str>,
     /// The final log-ratio of each measure.
-    pub logs: [f64; 3],
+    pub(crate) logs: [f64; 3],
 }
 
 impl Truth {
     /// How much of it is there at a cycle, 0 to 1.
-    pub fn part(&self, cycle: usize) -> f64 {
+    pub(crate) fn part(&self, cycle: usize) -> f64 {
         match (cycle + 1).saturating_sub(self.first) {
             0 => 0.0,
             since if self.kind == Kind::Ramp => (since as f64 / RAMP_CYCLES as f64).min(1.0),
@@ -84,52 +84,52 @@ impl Truth {
         }
     }
 
-    pub fn touches(&self, cell: Cell) -> bool {
+    pub(crate) fn touches(&self, cell: Cell) -> bool {
         self.kind != Kind::BatchFrom16 || cell.batch >= 16
     }
 }
 
 /// What is really behind a series: what an observer who knew everything would test with.
 #[derive(Clone, Debug)]
-pub struct Nature {
-    pub noise: Noise,
-    pub cells: Vec<Cell>,
+pub(crate) struct Nature {
+    pub(crate) noise: Noise,
+    pub(crate) cells: Vec<Cell>,
     /// The cells' levels, logarithms, by measure.
-    pub levels: Vec<[f64; 3]>,
+    pub(crate) levels: Vec<[f64; 3]>,
     /// Of each cell's own noise, for the token rate.
-    pub cell_deviations: Vec<f64>,
-    pub cell_phi: f64,
-    pub common_deviation: f64,
-    pub common_phi: f64,
-    pub seconds_per_cycle: f64,
-    pub changes: Vec<usize>,
+    pub(crate) cell_deviations: Vec<f64>,
+    pub(crate) cell_phi: f64,
+    pub(crate) common_deviation: f64,
+    pub(crate) common_phi: f64,
+    pub(crate) seconds_per_cycle: f64,
+    pub(crate) changes: Vec<usize>,
     /// Cycles inside a dip.
-    pub dips: Vec<bool>,
+    pub(crate) dips: Vec<bool>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Series {
-    pub cycles: Vec<CycleView>,
-    pub truth: Option<Truth>,
-    pub nature: Nature,
+pub(crate) struct Series {
+    pub(crate) cycles: Vec<CycleView>,
+    pub(crate) truth: Option<Truth>,
+    pub(crate) nature: Nature,
 }
 
 /// How the measures' own noise compares with the token rate's.
-pub const FACTORS: [f64; 3] = [1.0, 1.5, 0.9];
+pub(crate) const FACTORS: [f64; 3] = [1.0, 1.5, 0.9];
 /// The deviations that drift, day and warm-up are drawn with.
-pub const DRIFT: f64 = 0.006;
-pub const DAY: f64 = 0.005;
-pub const WARMUP_AT_START: f64 = 0.010;
-pub const WARMUP_AT_CHANGE: f64 = 0.004;
+pub(crate) const DRIFT: f64 = 0.006;
+pub(crate) const DAY: f64 = 0.005;
+pub(crate) const WARMUP_AT_START: f64 = 0.010;
+pub(crate) const WARMUP_AT_CHANGE: f64 = 0.004;
 
 /// What a series is made to be.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    pub noise: Noise,
+pub(crate) struct Plan {
+    pub(crate) noise: Noise,
     /// Kind, size, and whether the identity changes with it.
-    pub change: Option<(Kind, f64, bool)>,
+    pub(crate) change: Option<(Kind, f64, bool)>,
     /// Dips last so many cycles.
-    pub dip_cycles: (usize, usize),
+    pub(crate) dip_cycles: (usize, usize),
 }
 
 struct Dice(ChaCha8Rng);
@@ -207,7 +207,7 @@ fn grid(dice: &mut Dice) -> Vec<Cell> {
 type Dip = (usize, usize, f64, bool);
 
 #[expect(clippy::too_many_lines, reason = "one draw after the other")]
-pub fn draw(seed: u64, plan: Plan) -> Series {
+pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(seed));
     let cells = grid(&mut dice);
     let length = dice.whole(120, 200);
@@ -285,7 +285,7 @@ pub fn draw(seed: u64, plan: Plan) -> Series {
     let start: Timestamp = "2026-03-01T00:00:00Z".parse().expect("a time");
     let mut cycles = Vec::with_capacity(length);
     let mut in_dip = vec![false; length];
-    for at in 0..length {
+    for (at, in_dip) in in_dip.iter_mut().enumerate() {
         for (_, key) in changes.iter().filter(|(change, _)| *change == at) {
             identity.insert((*key).to_owned(), format!("{}", at + 2));
         }
@@ -319,7 +319,7 @@ pub fn draw(seed: u64, plan: Plan) -> Series {
             })
             .collect();
         let dip = dips.iter().find(|(from, cycles, ..)| (*from..from + cycles).contains(&at));
-        in_dip[at] = dip.is_some();
+        *in_dip = dip.is_some();
         if outage.is_none() && dice.chance(0.01) {
             outage = Some((dice.whole(0, cells.len() - 1), at + dice.whole(2, 12)));
         }
@@ -372,7 +372,7 @@ pub fn draw(seed: u64, plan: Plan) -> Series {
 
 /// A full set: as many series without a change as with one, over all strata. `half` 0 is for
 /// tuning, 1 for reporting.
-pub fn set(half: u64, repeats: u64) -> impl Iterator<Item = Series> {
+pub(crate) fn set(half: u64, repeats: u64) -> impl Iterator<Item = Series> {
     let mut plans = Vec::new();
     for repeat in 0..repeats {
         for noise in Noise::ALL {

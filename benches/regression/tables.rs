@@ -24,7 +24,7 @@ fn percent(part: f64) -> String {
     format!("{:.0}", part * 100.0)
 }
 
-pub fn summary_head() {
+pub(crate) fn summary_head() {
     println!(
         "| detector | passes | false alarms in 1,000 cycles (95 % below) | 2 % | 3 % | 5 % | 8 % | 15 % | delay | \
          error of the size | causes right |"
@@ -33,7 +33,7 @@ pub fn summary_head() {
 }
 
 /// One row: what the targets are about.
-pub fn summary(name: &str, score: &Score) {
+pub(crate) fn summary(name: &str, score: &Score) {
     let (rate, upper) = score.false_alarms_per_1000();
     let recalls = SIZES.map(|size| format!("{:.1}", score.recall(|outcome| outcome.size == size) * 100.0));
     let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
@@ -48,7 +48,7 @@ pub fn summary(name: &str, score: &Score) {
 }
 
 /// What the summary's row leaves out.
-pub fn details(score: &Score) {
+pub(crate) fn details(score: &Score) {
     println!(
         "\n{} changeless cycles with {} false alarms; beside {} changes {:.2} in 1,000; scopes right {:.0} %",
         score.changeless_cycles,
@@ -85,7 +85,7 @@ impl Found {
 }
 
 /// Recall by stratum, in percent; with the exact test's in brackets, and ours as a part of it.
-pub fn strata(score: &Score, finds: Option<&[bool]>) {
+pub(crate) fn strata(score: &Score, finds: Option<&[bool]>) {
     println!("\n| noise | time | change | 2 % | 3 % | 5 % | 8 % | 15 % | all | of the exact | causes right | delay |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for (is_known, kind) in [true, false].into_iter().flat_map(|is_known| Kind::ALL.map(|kind| (is_known, kind))) {
@@ -116,7 +116,7 @@ pub fn strata(score: &Score, finds: Option<&[bool]>) {
 }
 
 /// A series with what was wrong about it.
-pub fn list(series: &Series, told: &[Told]) {
+pub(crate) fn list(series: &Series, told: &[Told]) {
     let nature = &series.nature;
     let dips: Vec<usize> = (0..nature.dips.len()).filter(|&cycle| nature.dips[cycle]).collect();
     println!(

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -197,6 +196,8 @@ fn write(output: &mut impl Write, event: &ChangeEvent) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     const START: &str = "2026-11-01T00:00:00Z";
