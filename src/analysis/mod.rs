@@ -9,6 +9,7 @@ pub mod measure;
 pub mod optimum;
 pub mod parallelism;
 pub mod quantile;
+pub mod regression;
 pub mod slots;
 pub mod step;
 pub mod validity;

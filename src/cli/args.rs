@@ -50,6 +50,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Write the history out
     Export(ExportArgs),
+    /// Replay recorded cycles through the detector of changes, one at a time, as if live
+    Backtest(BacktestArgs),
     /// Print shell completions
     Completions {
         /// Shell to complete for
@@ -182,6 +184,22 @@ pub struct CheckArgs {
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct BacktestArgs {
+    /// File of recorded cycles, a JSON object a line; - for stdin
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// File to write the events to, a JSON object a line [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Least change to tell, as a ratio: 1% or 0.01
+    #[arg(long, value_name = "RATIO", default_value = "1%", value_parser = ratio)]
+    pub minimum_effect: f64,
+    /// False alarms to put up with in 1,000 cycles
+    #[arg(long, value_name = "RATE", default_value = "0.5", value_parser = within(0.001..=100.0))]
+    pub false_alarms: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct SimArgs {
     // No environment variable: it would move the exporter onto the same port.
     /// Address to serve on, as host:port or :port; may be repeated
@@ -269,6 +287,13 @@ fn exit_code(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
+/// A part of a whole, below one half: `1%` and `0.01` are the same.
+fn ratio(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
+    let ratio = number.parse().ok().map(|number: f64| number * unit).filter(|ratio| (0.0..0.5).contains(ratio));
+    ratio.ok_or_else(|| "must be a ratio from 0% to below 50%, such as 1% or 0.01".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
@@ -352,6 +377,22 @@ mod tests {
         check("sim", &Command::Sim(defaults.clone()));
         let faulty = SimArgs { fault_http_500: 0.5, seed: 7, ideal: true, api: SimApi::OpenAi, ..defaults };
         check("sim --fault.http-500=0.5 --seed 7 --ideal --api openai", &Command::Sim(faulty));
+    }
+
+    #[test]
+    fn a_backtest_takes_ratios_and_rates() {
+        let backtest = |output: Option<&str>, minimum_effect: f64, false_alarms: f64| {
+            let output = output.map(PathBuf::from);
+            Command::Backtest(BacktestArgs { input: PathBuf::from("a"), output, minimum_effect, false_alarms })
+        };
+        check("backtest --input a", &backtest(None, 0.01, 0.5));
+        check("backtest --input a --output - --minimum-effect 3% --false-alarms 2", &backtest(Some("-"), 0.03, 2.0));
+        check("backtest --input a --minimum-effect 0.25", &backtest(None, 0.25, 0.5));
+        check_refused(
+            "backtest --input a --minimum-effect 3",
+            "error: invalid value '3' for '--minimum-effect <RATIO>': \
+             must be a ratio from 0% to below 50%, such as 1% or 0.01",
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! flag.
 
 pub mod args;
+mod backtest;
 mod bill;
 mod check;
 mod demo;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Report(report) => reporting::run(&report),
         Command::Import(import) => import::run(&import),
         Command::Export(export) => export::run(&export),
+        Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "llmsoak", &mut script);

@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
 
 mod apis;
+mod backtest;
 mod check;
 mod crash;
 mod daemon;

@@ -1,0 +1,174 @@
+//! The life of an alarm: raised, going on, and over.
+//!
+//! An alarm is about the level that was last accepted, not about the last step: it outlives
+//! restarts and harmless changes, and two steps that undo each other end it. All of it follows
+//! from the events in their order, so that the history restores it.
+
+use super::verdict::{ChangeEvent, CycleRef, Direction};
+use super::view::Measure;
+
+/// What has just become of an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Raised,
+    /// There was one, and there still is.
+    Persists,
+    /// The level is back within the effect.
+    Recovered,
+    /// The user took the new level, or pinned a baseline.
+    Accepted,
+    /// It was a dip.
+    Transient,
+}
+
+/// The alarm of one measure of one target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Alarm {
+    pub measure: Measure,
+    /// The log-ratio of the level to the accepted one.
+    level: f64,
+    /// What is told, while something is.
+    active: Option<(Direction, CycleRef)>,
+    /// The last change's part of the level, while it may be a dip.
+    last: f64,
+    /// The least log-ratio that matters.
+    minimum_effect: f64,
+}
+
+impl Alarm {
+    /// `minimum_effect` is a ratio: 0.01 is 1 %.
+    pub fn new(measure: Measure, minimum_effect: f64) -> Self {
+        Self { measure, level: 0.0, active: None, last: 0.0, minimum_effect: minimum_effect.ln_1p() }
+    }
+
+    /// The direction, and the cycle in which it was raised.
+    pub fn active(&self) -> Option<(Direction, CycleRef)> {
+        self.active
+    }
+
+    /// The level, as a ratio to the accepted one.
+    pub fn ratio(&self) -> f64 {
+        self.level.exp()
+    }
+
+    /// A change of this measure was found.
+    pub fn change(&mut self, event: &ChangeEvent) -> Turn {
+        self.last = event.ratio.value.ln();
+        self.level += self.last;
+        self.settle(event.detected)
+    }
+
+    /// The last change was a dip.
+    pub fn withdraw(&mut self, returned: CycleRef) -> Turn {
+        self.level -= self.last;
+        self.last = 0.0;
+        match self.settle(returned) {
+            Turn::Recovered => Turn::Transient,
+            turn => turn,
+        }
+    }
+
+    /// The user takes the level as it is.
+    pub fn accept(&mut self) -> Option<Turn> {
+        (self.level, self.last) = (0.0, 0.0);
+        self.active.take().map(|_| Turn::Accepted)
+    }
+
+    fn settle(&mut self, now: CycleRef) -> Turn {
+        // A change is told from its own size on; half of it is noise of two estimates.
+        let is_back = self.level.abs() < self.minimum_effect.max(self.last.abs() / 4.0);
+        let direction = Direction::of(self.measure, self.level);
+        match self.active {
+            Some(_) if is_back => {
+                self.active = None;
+                // What is left is error of the estimates, which must not add up.
+                self.level = 0.0;
+                Turn::Recovered
+            }
+            Some((before, _)) if before == direction => Turn::Persists,
+            None if is_back => Turn::Recovered,
+            _ => {
+                self.active = Some((direction, now));
+                Turn::Raised
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::analysis::regression::verdict::{Cause, Ratio};
+    use crate::analysis::regression::{Component, Scope};
+
+    fn at(cycle: u64) -> CycleRef {
+        CycleRef { cycle, at: Timestamp::UNIX_EPOCH }
+    }
+
+    fn change(cycle: u64, ratio: f64) -> ChangeEvent {
+        ChangeEvent {
+            measure: Measure::TokensPerSecond,
+            direction: Direction::of(Measure::TokensPerSecond, ratio.ln()),
+            detected: at(cycle),
+            changed: at(cycle),
+            ratio: Ratio { value: ratio, lower: ratio - 0.01, upper: ratio + 0.01 },
+            cause: Cause::EnvironmentChange,
+            components: vec![Component::Driver],
+            scope: Scope::All,
+            cycles_before: 20,
+            cycles_after: 2,
+            affected: Vec::new(),
+        }
+    }
+
+    fn alarm() -> Alarm {
+        Alarm::new(Measure::TokensPerSecond, 0.01)
+    }
+
+    #[test]
+    fn it_outlives_what_does_not_bring_the_level_back() {
+        let mut alarm = alarm();
+        assert_eq!(alarm.change(&change(10, 0.92)), Turn::Raised);
+        assert_eq!(alarm.change(&change(20, 1.02)), Turn::Persists);
+        assert_eq!(alarm.change(&change(30, 0.95)), Turn::Persists);
+        assert_eq!(alarm.active(), Some((Direction::Regression, at(10))));
+        assert!((alarm.ratio() - 0.891).abs() < 0.001);
+    }
+
+    #[test]
+    fn it_recovers_when_the_level_is_back() {
+        let mut alarm = alarm();
+        alarm.change(&change(10, 0.92));
+        assert_eq!(alarm.change(&change(20, 1.08)), Turn::Recovered);
+        assert_eq!((alarm.active(), alarm.ratio()), (None, 1.0));
+    }
+
+    #[test]
+    fn it_ends_when_the_level_is_accepted_and_begins_anew_from_there() {
+        let mut alarm = alarm();
+        assert_eq!(alarm.accept(), None);
+        alarm.change(&change(10, 0.92));
+        assert_eq!(alarm.accept(), Some(Turn::Accepted));
+        assert_eq!(alarm.active(), None);
+        assert_eq!(alarm.change(&change(20, 1.09)), Turn::Raised);
+        assert_eq!(alarm.active(), Some((Direction::Improvement, at(20))));
+    }
+
+    #[test]
+    fn a_dip_leaves_nothing_behind() {
+        let mut alarm = alarm();
+        alarm.change(&change(10, 0.8));
+        assert_eq!(alarm.withdraw(at(15)), Turn::Transient);
+        assert_eq!((alarm.active(), alarm.ratio()), (None, 1.0));
+    }
+
+    #[test]
+    fn a_step_beyond_the_old_level_turns_it_round() {
+        let mut alarm = alarm();
+        alarm.change(&change(10, 0.92));
+        assert_eq!(alarm.change(&change(20, 1.3)), Turn::Raised);
+        assert_eq!(alarm.active(), Some((Direction::Improvement, at(20))));
+    }
+}

@@ -1,0 +1,151 @@
+//! The detector of one target: fed one cycle at a time, it says what changed.
+//!
+//! Its memory is bounded by the grid and the window. All it knows, it knows from the last
+//! few hundred cycles, so that it is restored by replaying them.
+
+use super::environment::{Component, Known};
+use super::pool::{Registry, median};
+use super::search::Thresholds;
+use super::track::{Row, Told, Track};
+use super::verdict::{ChangeEvent, CycleRef, Finding};
+use super::view::{CycleView, Measure};
+
+/// What the user decides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// The least change that is told, as a ratio: 0.01 is 1 %.
+    pub minimum_effect: f64,
+    /// How many false alarms in 1,000 cycles are put up with.
+    pub false_alarms_per_1000_cycles: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { minimum_effect: 0.01, false_alarms_per_1000_cycles: 0.5 }
+    }
+}
+
+impl Settings {
+    /// Deviations at which the default rate of false alarms is kept: measured, see
+    /// docs/regression.md.
+    const KNOWN: f64 = 3.0;
+    const UNKNOWN: f64 = 4.3;
+    const ELSEWHERE: f64 = 2.5;
+
+    /// The tail of a normal distribution falls like exp(−z²/2): another rate moves z² by
+    /// twice the logarithm of the ratio of the rates.
+    fn thresholds(self) -> Thresholds {
+        let default = Self::default().false_alarms_per_1000_cycles;
+        let rate = self.false_alarms_per_1000_cycles.clamp(1e-6, 100.0);
+        let moved = |z: f64| (z * z + 2.0 * (default / rate).ln()).max(1.0).sqrt();
+        Thresholds {
+            known: moved(Self::KNOWN),
+            unknown: moved(Self::UNKNOWN),
+            elsewhere: moved(Self::ELSEWHERE),
+            minimum_effect: self.minimum_effect.max(0.0).ln_1p(),
+        }
+    }
+}
+
+/// The gaps between cycles that say how long a cycle takes.
+const GAPS: usize = 15;
+/// The longest pause, in cycles: by then nothing of the noise before is left.
+const LONGEST_PAUSE: f64 = 48.0;
+
+/// For so many cycles a change of one measure speaks for one of another.
+const TOLD_CYCLES: u64 = 24;
+
+/// Finds changes, online.
+#[derive(Clone, Debug)]
+pub struct Detector {
+    thresholds: Thresholds,
+    registry: Registry,
+    known: Known,
+    tracks: [Track; 3],
+    cycles: u64,
+    position: f64,
+    last_seconds: Option<f64>,
+    gaps: Vec<f64>,
+    told: Vec<Told>,
+}
+
+/// Looks at each measure, and again where another has just changed.
+fn look(
+    mut waiting: Vec<&mut Track>,
+    registry: &Registry,
+    thresholds: Thresholds,
+    told: &mut Vec<Told>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    loop {
+        let known = told.len();
+        waiting.retain_mut(|track| {
+            let Some(finding) = track.look(registry, thresholds, told) else { return true };
+            if let Finding::Changed(ChangeEvent { measure, changed, direction, cause, .. }) = finding {
+                told.push(Told { measure, changed, direction, cause });
+            }
+            findings.push(finding);
+            false
+        });
+        if told.len() == known {
+            return findings;
+        }
+    }
+}
+
+impl Detector {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            thresholds: settings.thresholds(),
+            registry: Registry::default(),
+            known: Known::default(),
+            tracks: Measure::ALL.map(Track::new),
+            cycles: 0,
+            position: 0.0,
+            last_seconds: None,
+            gaps: Vec::with_capacity(GAPS + 1),
+            told: Vec::new(),
+        }
+    }
+
+    /// Takes in the next cycle and says what it brings to light, at most one finding a
+    /// measure. Cycles are numbered from 0 in the order in which they are fed.
+    pub fn observe(&mut self, view: &CycleView) -> Vec<Finding> {
+        let at = CycleRef { cycle: self.cycles, at: view.at };
+        self.cycles += 1;
+        let seconds = view.at.as_second() as f64;
+        self.advance(seconds);
+        let components: Vec<Component> = self.known.learn(&view.identity);
+        let change = (!components.is_empty()).then_some((at, components));
+        let grew = self.registry.learn(&view.cells);
+        let mut waiting = Vec::with_capacity(self.tracks.len());
+        for (track, measure) in self.tracks.iter_mut().zip(Measure::ALL) {
+            let row = Row {
+                at,
+                position: self.position,
+                seconds,
+                logs: self.registry.logs(&view.cells, measure),
+                change: change.clone(),
+                pooled: Vec::new(),
+            };
+            if track.take(row, &self.registry, grew) {
+                waiting.push(track);
+            }
+        }
+        self.told.retain(|told| told.changed.cycle + TOLD_CYCLES > at.cycle);
+        look(waiting, &self.registry, self.thresholds, &mut self.told)
+    }
+
+    /// Moves on by a cycle, or by as many as a pause was long.
+    fn advance(&mut self, seconds: f64) {
+        let Some(last) = self.last_seconds.replace(seconds) else { return };
+        let gap = (seconds - last).max(0.0);
+        let usual = median(&mut self.gaps.clone());
+        let cycles = if usual > 0.0 { (gap / usual).round().clamp(1.0, LONGEST_PAUSE) } else { 1.0 };
+        self.position += cycles;
+        self.gaps.push(gap);
+        if self.gaps.len() > GAPS {
+            self.gaps.remove(0);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What changed, by how much, and how surely: an online detector over the cycles of a target.
+//!
+//! Pure: values in, verdicts out; no I/O, no clock, no randomness. `docs/regression.md` tells
+//! the method in plain words. From the ground up: [`view`] is what the detector is fed;
+//! [`environment`] names what changed of an identity; [`scope`] the nested parts of a grid;
+//! `pool` makes one series of many cells, `noise` says how much it moves by itself, `fit`
+//! tests a change against that, `shapes` say what is no change, `line` holds all of it; `search` looks for the best
+//! explanation, `track` follows one measure, [`Detector`] all of them, `affected` names cells.
+//! [`compare`](compare()) judges two epochs, [`baseline`] chooses the earlier one, [`alarm`] is
+//! an alarm's life.
+
+pub mod alarm;
+pub mod baseline;
+pub mod compare;
+pub mod environment;
+pub mod scope;
+pub mod verdict;
+pub mod view;
+
+mod affected;
+mod detector;
+mod fit;
+mod line;
+mod noise;
+mod pool;
+mod search;
+mod shapes;
+mod track;
+
+#[cfg(test)]
+mod tests;
+
+pub use affected::CellChange;
+pub use alarm::{Alarm, Turn};
+pub use compare::{Comparison, Verdict, compare};
+pub use detector::{Detector, Settings};
+pub use environment::Component;
+pub use scope::Scope;
+pub use verdict::{Cause, ChangeEvent, CycleRef, Direction, Finding, Ratio};
+pub use view::{CellFigures, CycleView, Measure};

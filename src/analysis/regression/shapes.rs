@@ -1,0 +1,124 @@
+//! What moves a pooled series without being a change, and the shapes of changes.
+//!
+//! The deviations are what is believed before a row is seen: they decide how much of a step
+//! the test may lay to drift, the day or a warm-up.
+
+use std::f64::consts::TAU;
+
+use super::fit::Nuisance;
+
+/// Any level at all.
+const LEVEL: f64 = 1.0;
+/// The drift of a window, log-ratio in 60 cycles.
+const DRIFT: f64 = 0.010;
+const DRIFT_CYCLES: f64 = 60.0;
+/// How much the drift bends: the powers of half such a window.
+const BENDS: [(i32, f64); 2] = [(2, 0.002), (3, 0.0012)];
+/// The cosine and the sine of the day, and of half a day.
+const DAY: f64 = 0.006;
+const HALF_DAY: f64 = 0.002;
+const DAY_SECONDS: f64 = 86_400.0;
+/// What is left of a warm-up or of heating up: after the first cycle of all, and after a
+/// change of identity, which is mostly a restart.
+const WARMUP_AT_START: f64 = 0.012;
+const WARMUP_AT_CHANGE: f64 = 0.0042;
+const WARMUP_CYCLES: f64 = 4.0;
+/// Warm-ups that are kept apart.
+const MOST_WARMUPS: usize = 4;
+/// How much of an accepted change may still be on its way, as a part of it.
+const SETTLING: f64 = 0.03;
+const SETTLING_CYCLES: f64 = 10.0;
+
+/// Where a warm-up began.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Warmup {
+    /// Cycles, as the rows' positions.
+    pub position: f64,
+    pub is_start: bool,
+}
+
+/// The rows of a series and what is known of their surroundings.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Surroundings {
+    /// Where each row is, in cycles.
+    pub positions: Vec<f64>,
+    /// When each row was, in seconds of UTC.
+    pub seconds: Vec<f64>,
+    pub warmups: Vec<Warmup>,
+    /// The log-ratio of the accepted change that the window begins with.
+    pub settling: Option<f64>,
+    /// How much more this measure drifts than a token rate.
+    pub factor: f64,
+    /// How much more than usual drift and day move this series.
+    pub restlessness: f64,
+}
+
+impl Surroundings {
+    /// What is no change, as columns with their prior deviations.
+    pub(super) fn nuisance(&self) -> Nuisance {
+        let positions = || self.positions.iter();
+        let (first, last) =
+            (self.positions.first().copied().unwrap_or(0.0), self.positions.last().copied().unwrap_or(0.0));
+        let middle = f64::midpoint(first, last);
+        let restless = self.factor * self.restlessness;
+        let mut columns = vec![
+            (vec![1.0; self.positions.len()], LEVEL),
+            (positions().map(|position| (position - middle) / DRIFT_CYCLES).collect(), DRIFT * restless),
+        ];
+        for (power, deviation) in BENDS {
+            let bend = |position: &f64| ((position - middle) / (DRIFT_CYCLES / 2.0)).powi(power);
+            columns.push((positions().map(bend).collect(), deviation * restless));
+        }
+        for (harmonic, deviation) in [(1.0, DAY), (2.0, HALF_DAY)] {
+            for turn in [0.0, 0.25] {
+                let wave = |seconds: &f64| (TAU * (harmonic * (seconds / DAY_SECONDS).fract() + turn)).cos();
+                columns.push((self.seconds.iter().map(wave).collect(), deviation * restless));
+            }
+        }
+        let warmups = self.warmups.iter().rev().filter(|warmup| last - warmup.position < 120.0).take(MOST_WARMUPS);
+        for warmup in warmups {
+            let left = |position: &f64| match position - warmup.position {
+                before if before < 0.0 => 0.0,
+                since => (-since / WARMUP_CYCLES).exp(),
+            };
+            let deviation = if warmup.is_start { WARMUP_AT_START } else { WARMUP_AT_CHANGE };
+            columns.push((positions().map(left).collect(), deviation * self.factor));
+        }
+        if let Some(change) = self.settling {
+            columns.push((
+                positions().map(|position| ((position - first) / SETTLING_CYCLES).min(1.0)).collect(),
+                change.abs().max(SETTLING),
+            ));
+            // The change may have begun a row later than was found.
+            columns.push((positions().map(|position| f64::from(*position <= first)).collect(), change.abs()));
+        }
+        columns
+    }
+
+    /// The distances of the rows from the ones before, in cycles.
+    pub(super) fn gaps(&self) -> Vec<f64> {
+        let before = self.positions.first().into_iter().chain(&self.positions);
+        self.positions.iter().zip(before).map(|(position, before)| position - before).collect()
+    }
+}
+
+/// How a change goes on from its first row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Shape {
+    Step,
+    /// Reaches its size in so many cycles.
+    Ramp(f64),
+}
+
+/// The ramps that are looked for: a server that slows within hours, and one within a day.
+pub(super) const RAMPS: [f64; 2] = [10.0, 30.0];
+
+impl Shape {
+    /// How much of the change is there, a given number of cycles after the one before it.
+    pub(super) fn part(self, cycles: f64) -> f64 {
+        match self {
+            Self::Step => f64::from(cycles > 0.0),
+            Self::Ramp(length) => (cycles / length).clamp(0.0, 1.0),
+        }
+    }
+}
