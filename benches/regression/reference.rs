@@ -164,7 +164,11 @@ impl Thresholds {
         let allowed = alarms_per_1000 / 2.0 * cycles as f64 / 1000.0;
         let threshold = |mut values: Vec<f64>| {
             values.sort_by(|a, b| b.total_cmp(a));
-            values.into_iter().enumerate().find(|(above, _)| *above as f64 + 1.0 > allowed).map_or(0.0, |(_, value)| value)
+            values
+                .into_iter()
+                .enumerate()
+                .find(|(above, _)| *above as f64 + 1.0 > allowed)
+                .map_or(0.0, |(_, value)| value)
         };
         Self { known: threshold(known), unknown: threshold(unknown) }
     }
