@@ -41,7 +41,7 @@ pub(super) fn run(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
         _ => Box::new(io::stdout().lock()),
     };
     let totals = replay(&name, input, output, settings)?;
-    say(format_args!("{} cycles, {} changes", totals.cycles, totals.changes));
+    say(format_args!("cycles: {}, changes: {}", totals.cycles, totals.changes));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -37,7 +37,7 @@ fn a_file_and_stdin_give_the_same_event() {
     let mut from_file = llmsoak();
     from_file.arg("backtest").arg("--input").arg(&input).arg("--output").arg(&output);
     let assert = from_file.assert().success().stdout("");
-    assert_eq!(String::from_utf8_lossy(&assert.get_output().stderr), "40 cycles, 1 changes\n");
+    assert_eq!(String::from_utf8_lossy(&assert.get_output().stderr), "cycles: 40, changes: 1\n");
     let events = std::fs::read_to_string(&output).expect("events");
     let event: Value = serde_json::from_str(&events).expect("one event");
     assert_eq!((event["changed_cycle"].as_u64(), event["component"].as_str()), (Some(30), Some("driver")));
