@@ -3,9 +3,11 @@
 //! No I/O, no clock, no randomness.
 
 mod curve;
+pub mod estimate;
 pub mod foreign;
 pub mod interval;
 pub mod measure;
+pub mod noise;
 pub mod optimum;
 pub mod parallelism;
 pub mod quantile;

@@ -1,0 +1,4 @@
+fn main() {
+    coverage::run();
+}
+mod coverage;
