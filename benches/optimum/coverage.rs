@@ -1,15 +1,11 @@
 //! Whether the 95 % intervals of the token rates hold, over simulated cells of known truth.
 
+use super::chance::normal;
 use llmsoak::analysis::estimate::RateEstimates;
 use llmsoak::domain::Cell;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
-
-pub fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    let (a, b): (f64, f64) = (rng.random(), rng.random());
-    (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {

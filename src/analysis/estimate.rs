@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 use super::interval::{Interval, student_factor};
-use super::noise::{self, LogRates};
+use super::noise::{self, CellNoise, LogRates};
 use super::quantile::{quantile, sorted};
 use crate::domain::Cell;
 
@@ -20,7 +20,10 @@ pub struct RateEstimate {
     pub lower_quartile: f64,
     pub upper_quartile: f64,
     pub samples: usize,
-    /// Variance of the logarithm of the median, and its degrees of freedom.
+    /// For comparing cells: the logarithm of the centre of the repeats, an M-estimate that
+    /// needs fewer samples than the median to be as sharp, its variance, and the degrees of
+    /// freedom of that.
+    pub log_centre: f64,
     pub log_variance: f64,
     pub freedom: f64,
 }
@@ -56,7 +59,7 @@ impl RateEstimates {
             .zip(&noise.cells)
             .filter_map(|((cell, logs), own)| {
                 let variance = own.scale.powi(2) * variance_of_median(logs.len(), noise.autocorrelation);
-                Some((*cell, RateEstimate::of(logs, variance, own.freedom)?))
+                Some((*cell, RateEstimate::of(logs, variance.sqrt(), own)?))
             })
             .collect();
         Self { cells, noise: noise.scale, autocorrelation: noise.autocorrelation }
@@ -68,18 +71,19 @@ impl RateEstimates {
 }
 
 impl RateEstimate {
-    fn of(logs: &[f64], log_variance: f64, freedom: f64) -> Option<Self> {
+    fn of(logs: &[f64], deviation: f64, noise: &CellNoise) -> Option<Self> {
         let sorted = sorted(logs);
         let centre = quantile(&sorted, 0.5)?;
-        let logarithms = Interval::around(centre, student_factor(freedom) * log_variance.sqrt());
+        let logarithms = Interval::around(centre, student_factor(noise.freedom) * deviation);
         Some(Self {
             median: centre.exp(),
             interval: Interval { lower: logarithms.lower.exp(), upper: logarithms.upper.exp() },
             lower_quartile: quantile(&sorted, 0.25)?.exp(),
             upper_quartile: quantile(&sorted, 0.75)?.exp(),
             samples: logs.len(),
-            log_variance,
-            freedom,
+            log_centre: noise.centre,
+            log_variance: noise.centre_variance,
+            freedom: noise.freedom,
         })
     }
 }

@@ -2,17 +2,20 @@
 //!
 //! No I/O, no clock, no randomness.
 
+mod cholesky;
 mod curve;
 pub mod estimate;
 pub mod foreign;
 pub mod interval;
 pub mod measure;
 pub mod noise;
+pub mod objective;
 pub mod optimum;
 pub mod parallelism;
 pub mod quantile;
 pub mod slots;
 pub mod step;
+pub mod surface;
 pub mod validity;
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ const CLIP: f64 = 1.5;
 const CLIPPED_MEAN_SQUARE: f64 = 0.7785;
 /// What a degree of freedom is worth after the clipping: the efficiency of the scale.
 const CLIPPED_EFFICIENCY: f64 = 0.725;
+/// The same of the centre: its variance against a mean's.
+const CLIPPED_CENTRE_EFFICIENCY: f64 = 0.964;
 /// No more memory is believed: near 1 a mean cannot be told from a drift.
 const MOST_AUTOCORRELATION: f64 = 0.9;
 /// Clock resolution and the like: no cell is quieter.
@@ -39,6 +41,11 @@ pub struct Noise {
 /// The noise of one cell: its own repeats and the target's, each with its weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CellNoise {
+    /// The middle of the residuals: Huber's M-estimate, nearly as sharp as a mean and
+    /// indifferent to how far off an outlier is.
+    pub centre: f64,
+    /// Variance of the centre.
+    pub centre_variance: f64,
     /// Relative standard deviation of one sample.
     pub scale: f64,
     /// Degrees of freedom of that number.
@@ -65,12 +72,14 @@ pub fn pool(cells: &[LogRates]) -> Noise {
         prior = Prior::of(&work);
         work.iter_mut().for_each(|cell| cell.variance = prior.moderate(cell).0);
     }
-    let cells = work.iter().map(|cell| prior.moderate(cell));
-    Noise {
-        scale: prior.variance.sqrt(),
-        autocorrelation,
-        cells: cells.map(|(variance, freedom)| CellNoise { scale: variance.sqrt(), freedom }).collect(),
-    }
+    let judged = |cell: &Work<'_>| {
+        let (variance, freedom) = prior.moderate(cell);
+        let (squares, _) = expected_sums(cell.rates.len(), autocorrelation);
+        let of_mean = 1.0 - squares / cell.rates.len().max(1) as f64;
+        let centre_variance = variance * of_mean / CLIPPED_CENTRE_EFFICIENCY;
+        CellNoise { centre: cell.centre, centre_variance, scale: variance.sqrt(), freedom }
+    };
+    Noise { scale: prior.variance.sqrt(), autocorrelation, cells: work.iter().map(judged).collect() }
 }
 
 /// A first guess: the median of the absolute differences of neighbours.

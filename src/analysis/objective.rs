@@ -1,0 +1,268 @@
+//! The best batch for each worker count and the best cell of the grid, by objective, with
+//! how sure that is.
+//!
+//! Over the rate of whole batches, the legacy report's. Rates of different cells are taken as
+//! independent, which makes ties a little wider than they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::estimate::{RateEstimate, RateEstimates};
+use super::interval::{CONFIDENCE, Interval, normal_below, normal_quantile};
+use super::surface::{self, Belief, Observed};
+use crate::domain::{Cell, Grid};
+
+/// A rate of at least this share of the best one is as good.
+const AS_GOOD: f64 = 0.99;
+/// A cell is tied when it is as good as the best with at least this probability.
+const TIED: f64 = 0.05;
+/// What is published moves when another is better with at least this probability.
+const SURELY_BETTER: f64 = 0.9;
+/// No belief is sharper than this relative deviation: the integral below sees no finer one.
+const LEAST_DEVIATION: f64 = 5e-4;
+/// Points of the integral over the best rate.
+const POINTS: u32 = 600;
+/// How many deviations about the beliefs it reaches.
+const REACH: f64 = 5.0;
+
+/// The most that a service may make wait; `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceLevel {
+    pub time_to_first_token_p95: Option<Duration>,
+    pub inter_token_latency_p95: Option<Duration>,
+}
+
+/// What is known of a measured cell beside its rate: medians over its samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CellService {
+    pub steady_tokens_per_second: Option<f64>,
+    /// Seconds.
+    pub time_to_first_token_p95: Option<f64>,
+    pub inter_token_latency_p95: Option<f64>,
+}
+
+impl CellService {
+    /// Whether the cell keeps the limits. What was not measured keeps none.
+    fn keeps(&self, level: ServiceLevel) -> bool {
+        let within = |seconds: Option<f64>, limit: Option<Duration>| {
+            limit.is_none_or(|limit| seconds.is_some_and(|seconds| seconds <= limit.as_secs_f64()))
+        };
+        within(self.time_to_first_token_p95, level.time_to_first_token_p95)
+            && within(self.inter_token_latency_p95, level.inter_token_latency_p95)
+    }
+}
+
+/// A named cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    pub cell: Cell,
+    /// The believed rate: the median of the samples, drawn towards the neighbours.
+    pub tokens_per_second: f64,
+    /// 95 %.
+    pub interval: Interval,
+    /// That its rate is within 1 % of the best one.
+    pub probability: f64,
+    /// The cells that may be as good, by workers and batch, itself among them.
+    pub tied: Vec<Cell>,
+}
+
+/// The steady rate beside the rate of whole batches, which a half-empty last wave lowers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SteadyBest {
+    /// The cell with the highest steady rate.
+    pub cell: Cell,
+    pub tokens_per_second: f64,
+    /// The steady rate of the cell that is named for the rate of whole batches.
+    pub named_tokens_per_second: f64,
+    /// Whether the two rates crown different cells, and that is not noise.
+    pub disagrees: bool,
+}
+
+/// What is best, by objective.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Optimum {
+    /// The highest believed rate.
+    pub throughput: Best,
+    /// Of the cells tied with it the fewest workers, then the smallest batch.
+    pub frugal: Best,
+    /// The highest believed rate of the cells that keep the service level.
+    pub slo: Option<Best>,
+    /// The best of each worker count that has an estimate, by worker count.
+    pub rows: Vec<Best>,
+    pub steady: Option<SteadyBest>,
+    /// Whether no row got its slots, so that the named cells are of rows that did not.
+    pub is_warned: bool,
+}
+
+/// What an optimum is named from.
+#[derive(Clone, Copy, Debug)]
+pub struct Contest<'a> {
+    pub grid: &'a Grid,
+    pub rates: &'a RateEstimates,
+    pub services: &'a BTreeMap<Cell, CellService>,
+    pub service_level: ServiceLevel,
+    /// Worker counts of rows that did not get their slots.
+    pub warned_rows: &'a BTreeSet<u32>,
+    /// What was published before.
+    pub published: Option<&'a Optimum>,
+}
+
+/// Names the optimum, or `None` while no cell has an estimate.
+///
+/// Cells of rows that did not get their slots are named only where there are no others, and
+/// as the best of their own row.
+pub fn optimum(contest: &Contest<'_>) -> Option<Optimum> {
+    let beliefs = believe(contest.grid, contest.rates, contest.warned_rows);
+    let is_warned = |cell: &Cell| contest.warned_rows.contains(&cell.workers);
+    let all: Vec<Cell> = contest.grid.measured().into_iter().filter(|cell| beliefs.contains_key(cell)).collect();
+    let granted: Vec<Cell> = all.iter().copied().filter(|cell| !is_warned(cell)).collect();
+    let only_warned = granted.is_empty();
+    let field = Field::of(&beliefs, if only_warned { all } else { granted });
+    let published = contest.published;
+    let throughput = field.best(published.map(|optimum| optimum.throughput.cell))?;
+    let frugal = field.frugal(&throughput, published.map(|optimum| optimum.frugal.cell));
+    let keeps = |cell: &Cell| contest.services.get(cell).is_some_and(|service| service.keeps(contest.service_level));
+    let keeping = field.cells.iter().copied().filter(keeps).collect();
+    let slo = Field::of(&beliefs, keeping).best(published.and_then(|optimum| Some(optimum.slo.as_ref()?.cell)));
+    let rows = contest.grid.workers().iter().filter_map(|&workers| row(contest, &beliefs, workers)).collect();
+    let steady = steady(contest, &field, throughput.cell);
+    Some(Optimum { throughput, frugal, slo, rows, steady, is_warned: only_warned })
+}
+
+/// Beliefs in measured cells; a row that did not get its slots says nothing of its neighbours.
+pub fn believe(grid: &Grid, rates: &RateEstimates, warned_rows: &BTreeSet<u32>) -> BTreeMap<Cell, Belief> {
+    let observed: Vec<Observed> = grid.measured().into_iter().filter_map(|cell| observe(rates, cell)).collect();
+    let (warned, granted): (Vec<_>, Vec<_>) = observed.into_iter().partition(|o| warned_rows.contains(&o.cell.workers));
+    let cells: Vec<Cell> = granted.iter().map(|o| o.cell).collect();
+    let believed = cells.iter().copied().zip(surface::beliefs(&granted, &cells));
+    let alone = warned.iter().map(|o| (o.cell, Some(Belief { log_rate: o.log_rate, variance: o.variance })));
+    believed.chain(alone).filter_map(|(cell, belief)| Some((cell, heavier(belief?, rates.get(cell)?)))).collect()
+}
+
+/// A normal belief of Student's variance: a noise that is known badly has heavier tails.
+fn heavier(belief: Belief, rate: &RateEstimate) -> Belief {
+    let factor = if rate.freedom > 3.0 { rate.freedom / (rate.freedom - 2.0) } else { 3.0 };
+    Belief { variance: belief.variance * factor, ..belief }
+}
+
+fn observe(rates: &RateEstimates, cell: Cell) -> Option<Observed> {
+    let rate = rates.get(cell)?;
+    Some(Observed { cell, log_rate: rate.log_centre, variance: rate.log_variance })
+}
+
+/// The best batch of one worker count; its candidates are all its cells, copies among them.
+fn row(contest: &Contest<'_>, beliefs: &BTreeMap<Cell, Belief>, workers: u32) -> Option<Best> {
+    let cells = contest.grid.batch().iter().map(|&batch| Cell { workers, batch });
+    let believed: BTreeMap<Cell, Belief> =
+        cells.filter_map(|cell| Some((cell, *beliefs.get(&contest.grid.canonical(cell))?))).collect();
+    let published = contest.published.and_then(|optimum| optimum.rows.iter().find(|row| row.cell.workers == workers));
+    Field::of(&believed, believed.keys().copied().collect()).best(published.map(|row| row.cell))
+}
+
+fn steady(contest: &Contest<'_>, field: &Field<'_>, named: Cell) -> Option<SteadyBest> {
+    let rate_of = |cell: Cell| contest.services.get(&cell)?.steady_tokens_per_second;
+    let rates = field.cells.iter().filter_map(|&cell| Some((cell, rate_of(cell)?)));
+    let (cell, tokens_per_second) = rates.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let named_tokens_per_second = rate_of(named)?;
+    // The steady rates of a cell scatter as its rates do.
+    let variance_of = |cell: Cell| contest.rates.get(cell).map_or(f64::INFINITY, |rate| rate.log_variance);
+    let deviation = (variance_of(cell) + variance_of(named)).sqrt();
+    let surplus = (tokens_per_second / named_tokens_per_second).ln() + AS_GOOD.ln();
+    let disagrees = cell != named && normal_below(surplus / deviation) >= SURELY_BETTER;
+    Some(SteadyBest { cell, tokens_per_second, named_tokens_per_second, disagrees })
+}
+
+/// The cells of one contest.
+struct Field<'a> {
+    beliefs: &'a BTreeMap<Cell, Belief>,
+    cells: Vec<Cell>,
+    /// That a cell's rate is within 1 % of the best one, in the order of the cells.
+    as_good: Vec<f64>,
+}
+
+impl<'a> Field<'a> {
+    fn of(beliefs: &'a BTreeMap<Cell, Belief>, cells: Vec<Cell>) -> Self {
+        let believed: Vec<Belief> = cells.iter().filter_map(|cell| beliefs.get(cell).copied()).collect();
+        Self { beliefs, cells, as_good: as_good_as_the_best(&believed) }
+    }
+
+    fn belief(&self, cell: Cell) -> Option<Belief> {
+        self.cells.contains(&cell).then(|| self.beliefs.get(&cell).copied()).flatten()
+    }
+
+    fn best(&self, published: Option<Cell>) -> Option<Best> {
+        let rated = self.cells.iter().filter_map(|&cell| Some((cell, self.beliefs.get(&cell)?.log_rate)));
+        // Of exactly equal rates the smaller cell wins.
+        let (leader, _) = rated.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+        let stays = published.filter(|&cell| self.belief(cell).is_some() && self.better(leader, cell) < SURELY_BETTER);
+        Some(self.name(stays.unwrap_or(leader)))
+    }
+
+    /// The cheapest tied cell. The published one stays while it is tied, unless a cheaper one
+    /// is as good with the probability that moves the others.
+    fn frugal(&self, throughput: &Best, published: Option<Cell>) -> Best {
+        let cheapest = throughput.tied.iter().copied().min().unwrap_or(throughput.cell);
+        let stays =
+            published.filter(|cell| throughput.tied.contains(cell) && self.as_good(cheapest, *cell) < SURELY_BETTER);
+        self.name(stays.unwrap_or(cheapest))
+    }
+
+    /// The probability that one cell's rate is above another's.
+    fn better(&self, one: Cell, other: Cell) -> f64 {
+        self.above(one, other, 0.0)
+    }
+
+    /// The probability that one cell's rate is within 1 % of another's, or above it.
+    fn as_good(&self, one: Cell, other: Cell) -> f64 {
+        self.above(one, other, -AS_GOOD.ln())
+    }
+
+    fn above(&self, one: Cell, other: Cell, slack: f64) -> f64 {
+        let (Some(one), Some(other)) = (self.beliefs.get(&one), self.beliefs.get(&other)) else { return 0.0 };
+        let deviation = (one.variance + other.variance).sqrt().max(LEAST_DEVIATION);
+        normal_below((one.log_rate - other.log_rate + slack) / deviation)
+    }
+
+    fn name(&self, cell: Cell) -> Best {
+        let belief = self.beliefs.get(&cell).copied().unwrap_or(Belief { log_rate: f64::NAN, variance: f64::NAN });
+        let half_width = normal_quantile(0.5 + CONFIDENCE / 2.0) * belief.variance.sqrt();
+        let judged = || self.cells.iter().zip(&self.as_good);
+        Best {
+            cell,
+            tokens_per_second: belief.log_rate.exp(),
+            interval: Interval {
+                lower: (belief.log_rate - half_width).exp(),
+                upper: (belief.log_rate + half_width).exp(),
+            },
+            probability: judged().find(|(other, _)| **other == cell).map_or(0.0, |(_, probability)| *probability),
+            tied: judged().filter(|(other, p)| **p >= TIED || **other == cell).map(|(&other, _)| other).collect(),
+        }
+    }
+}
+
+/// The probability of each belief to be within 1 % of the highest of all, or to be it.
+///
+/// ∫ f(x) Π F(x + δ) dx, the product over all others: the normal density of one belief and
+/// the distributions of the rest, by the trapezoidal rule.
+fn as_good_as_the_best(beliefs: &[Belief]) -> Vec<f64> {
+    let deviation = |belief: &Belief| belief.variance.sqrt().max(LEAST_DEVIATION);
+    let slack = -AS_GOOD.ln();
+    let highest =
+        |sign: f64| beliefs.iter().map(|b| b.log_rate + sign * REACH * deviation(b)).fold(f64::NEG_INFINITY, f64::max);
+    // Below the start the product is nothing, above the end the density.
+    let (start, end) = (highest(-1.0) - slack, highest(1.0));
+    let width = (end - start) / f64::from(POINTS);
+    let mut probabilities = vec![0.0; beliefs.len()];
+    for point in 0..=POINTS {
+        let x = start + f64::from(point) * width;
+        let below = |belief: &Belief| normal_below((x + slack - belief.log_rate) / deviation(belief)).max(1e-300).ln();
+        let logs: Vec<f64> = beliefs.iter().map(below).collect();
+        let all: f64 = logs.iter().sum();
+        for ((probability, belief), own) in probabilities.iter_mut().zip(beliefs).zip(logs) {
+            let z = (x - belief.log_rate) / deviation(belief);
+            let density = (-0.5 * z * z).exp() / (deviation(belief) * std::f64::consts::TAU.sqrt());
+            *probability += density * (all - own).exp() * width;
+        }
+    }
+    probabilities.into_iter().map(|probability| probability.min(1.0)).collect()
+}

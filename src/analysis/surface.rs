@@ -1,0 +1,193 @@
+//! What the neighbours of a cell say of its rate, beside its own samples.
+//!
+//! The best of many noisy medians is a lucky one. Rates of neighbouring cells are alike, so
+//! each cell is drawn towards what the surface around it makes of it, the more the fewer
+//! samples it has. A cell that was not measured yet has an expectation and a doubt too.
+
+use super::cholesky::{Cholesky, dot};
+use crate::domain::Cell;
+
+/// The logarithm of a cell's rate as its samples give it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observed {
+    pub cell: Cell,
+    pub log_rate: f64,
+    pub variance: f64,
+}
+
+/// What is believed of the logarithm of a cell's rate: a normal distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Belief {
+    pub log_rate: f64,
+    pub variance: f64,
+}
+
+/// Cells below which there is no surface: each stands for itself.
+const FEWEST_CELLS: usize = 6;
+/// Standard deviation of the level and of the slopes, in logarithms: nearly unknown.
+const VAGUE: f64 = 2.0;
+
+/// The belief in each of `wanted`, from what was observed.
+///
+/// Kriging (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006): a
+/// plane, a smooth deviation (Matérn 5/2), and what is each cell's own, such as the
+/// half-empty last wave of a batch. Their sizes are those that make the observed rates the
+/// most probable. Nothing of how a server works is in it.
+pub fn beliefs(observed: &[Observed], wanted: &[Cell]) -> Vec<Option<Belief>> {
+    if observed.len() >= FEWEST_CELLS
+        && let Some(surface) = Surface::fit(observed)
+    {
+        return wanted.iter().map(|&cell| Some(surface.belief(cell))).collect();
+    }
+    let own = |cell: &Cell| observed.iter().find(|observed| observed.cell == *cell);
+    wanted.iter().map(|cell| own(cell).map(|own| Belief { log_rate: own.log_rate, variance: own.variance })).collect()
+}
+
+/// Where a cell lies: logarithms of the requests at once, and of the waves that follow.
+type Place = [f64; 2];
+
+fn place(cell: Cell) -> Place {
+    let at_once = f64::from(cell.concurrency());
+    [at_once.ln(), (f64::from(cell.batch) / at_once).ln()]
+}
+
+/// The sizes of the parts, and how far the smooth one reaches.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    smooth: f64,
+    reach: f64,
+    own: f64,
+}
+
+/// Candidates for each of the three, and the value from which candidates are thought less
+/// likely beforehand, by one standard deviation a factor e.
+const SMOOTH: [f64; 5] = [0.03, 0.06, 0.12, 0.25, 0.5];
+const REACH: [f64; 4] = [0.35, 0.7, 1.4, 2.8];
+const OWN: [f64; 7] = [0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.15];
+const EXPECTED: Shape = Shape { smooth: 0.12, reach: 1.0, own: 0.05 };
+
+impl Shape {
+    /// Of the rates of two cells at these places, without what is each cell's own.
+    fn shared(self, [a1, a2]: Place, [b1, b2]: Place) -> f64 {
+        let plane = VAGUE * VAGUE * (1.0 + a1 * b1 + a2 * b2);
+        let distance = 5.0_f64.sqrt() * (a1 - b1).hypot(a2 - b2) / self.reach;
+        let smooth = self.smooth.powi(2) * (1.0 + distance + distance * distance / 3.0) * (-distance).exp();
+        plane + smooth
+    }
+
+    /// How unlikely the shape is before anything was observed.
+    fn penalty(self) -> f64 {
+        let off = |value: f64, expected: f64| 0.5 * (value / expected).ln().powi(2);
+        off(self.smooth, EXPECTED.smooth) + off(self.own, EXPECTED.own)
+    }
+}
+
+struct Surface<'a> {
+    observed: &'a [Observed],
+    mean: f64,
+    shape: Shape,
+    cholesky: Cholesky,
+    white: Vec<f64>,
+}
+
+impl<'a> Surface<'a> {
+    /// The most probable shape: one size after the other, twice around.
+    fn fit(observed: &'a [Observed]) -> Option<Self> {
+        let mut best = Self::of(observed, EXPECTED)?;
+        for _ in 0..2 {
+            let [smooth, reach, own] = [SMOOTH.as_slice(), &REACH, &OWN];
+            best = best.better(smooth.iter().map(|&smooth| move |shape| Shape { smooth, ..shape }));
+            best = best.better(reach.iter().map(|&reach| move |shape| Shape { reach, ..shape }));
+            best = best.better(own.iter().map(|&own| move |shape| Shape { own, ..shape }));
+        }
+        Some(best)
+    }
+
+    fn better(self, changes: impl Iterator<Item = impl Fn(Shape) -> Shape>) -> Self {
+        let (observed, shape) = (self.observed, self.shape);
+        changes
+            .filter_map(|change| Self::of(observed, change(shape)))
+            .fold(self, |best, next| if next.log_probability() > best.log_probability() { next } else { best })
+    }
+
+    fn of(observed: &'a [Observed], shape: Shape) -> Option<Self> {
+        let mean = observed.iter().map(|o| o.log_rate).sum::<f64>() / observed.len() as f64;
+        let places: Vec<Place> = observed.iter().map(|o| place(o.cell)).collect();
+        let own: Vec<f64> = observed.iter().map(|o| shape.own.powi(2) + o.variance).collect();
+        let cholesky = Cholesky::of(observed.len(), |i, j| match (places.get(i), places.get(j), own.get(i)) {
+            (Some(&a), Some(&b), Some(own)) => shape.shared(a, b) + if i == j { *own } else { 0.0 },
+            _ => f64::NAN,
+        })?;
+        let white = cholesky.whiten(&observed.iter().map(|o| o.log_rate - mean).collect::<Vec<_>>());
+        Some(Self { observed, mean, shape, cholesky, white })
+    }
+
+    fn log_probability(&self) -> f64 {
+        -0.5 * (dot(&self.white, &self.white) + self.cholesky.log_determinant()) - self.shape.penalty()
+    }
+
+    fn belief(&self, cell: Cell) -> Belief {
+        let (here, own) = (place(cell), self.shape.own.powi(2));
+        let covariance = |o: &Observed| self.shape.shared(place(o.cell), here) + if o.cell == cell { own } else { 0.0 };
+        let white = self.cholesky.whiten(&self.observed.iter().map(covariance).collect::<Vec<_>>());
+        let variance = self.shape.shared(here, here) + own - dot(&white, &white);
+        Belief { log_rate: self.mean + dot(&white, &self.white), variance: variance.max(0.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plane in the places of the cells, seen with an error that alternates.
+    fn plane(variance: f64, error: f64) -> (Vec<Observed>, impl Fn(Cell) -> f64) {
+        let truth = |cell: Cell| 4.0 + 0.5 * place(cell)[0] + 0.1 * place(cell)[1];
+        let cells = [1, 2, 4, 8, 16].into_iter().flat_map(|w| [1, 2, 4, 8].map(|waves| Cell::new(w, w * waves)));
+        let observed = cells
+            .enumerate()
+            .map(|(n, cell)| {
+                let sign = if n % 2 == 0 { 1.0 } else { -1.0 };
+                Observed { cell, log_rate: truth(cell) + sign * error, variance }
+            })
+            .collect();
+        (observed, truth)
+    }
+
+    #[test]
+    fn neighbours_correct_what_noise_did() {
+        let (observed, truth) = plane(0.05 * 0.05, 0.05);
+        let cells: Vec<Cell> = observed.iter().map(|o| o.cell).collect();
+        for (cell, belief) in cells.iter().zip(beliefs(&observed, &cells)) {
+            let belief = belief.expect("observed");
+            assert!((belief.log_rate - truth(*cell)).abs() < 0.035, "{cell}: {belief:?}");
+            assert!(belief.variance < 0.05 * 0.05);
+        }
+    }
+
+    #[test]
+    fn exact_observations_stay_what_they_are() {
+        let (mut observed, _) = plane(1e-8, 0.0);
+        observed[7].log_rate += 0.2;
+        let belief = beliefs(&observed, &[observed[7].cell])[0].expect("observed");
+        assert!((belief.log_rate - observed[7].log_rate).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_cell_that_was_not_measured_is_expected_with_doubt() {
+        let (mut observed, truth) = plane(1e-4, 0.005);
+        let missing = observed.remove(9);
+        let [belief, measured] = beliefs(&observed, &[missing.cell, observed[8].cell])[..] else { panic!("two") };
+        let (belief, measured) = (belief.expect("a surface"), measured.expect("a surface"));
+        assert!((belief.log_rate - truth(missing.cell)).abs() < 3.0 * belief.variance.sqrt());
+        assert!(belief.variance > measured.variance);
+    }
+
+    #[test]
+    fn few_cells_stand_for_themselves() {
+        let (mut observed, _) = plane(0.01, 0.1);
+        observed.truncate(2);
+        let [first, other] = [observed[0], observed[1]];
+        let believed = beliefs(&observed[..1], &[first.cell, other.cell]);
+        assert_eq!(believed, [Some(Belief { log_rate: first.log_rate, variance: 0.01 }), None]);
+    }
+}
