@@ -1,9 +1,16 @@
 fn main() {
-    naming::run();
-    if std::env::var("ALL").is_ok() {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    if only.contains("a") {
+        adaptive::run();
+    }
+    if only.contains("n") {
+        naming::run();
+    }
+    if only.contains("c") {
         coverage::run();
     }
 }
+mod adaptive;
 mod chance;
 mod coverage;
 mod naming;

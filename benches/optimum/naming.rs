@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use llmsoak::analysis::estimate::RateEstimates;
-use llmsoak::analysis::objective::{Contest, ServiceLevel, optimum};
+use llmsoak::analysis::objective::{Contest, Optimum, ServiceLevel, optimum};
 use llmsoak::domain::Cell;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -17,17 +17,20 @@ const SEEDS: u64 = 200;
 pub type Rates = BTreeMap<Cell, Vec<f64>>;
 
 pub fn name(surface: &Surface, rates: &Rates) -> (Cell, Vec<Cell>) {
-    let rates = RateEstimates::of(rates);
-    let o = optimum(&Contest {
+    let named = publish(surface, &RateEstimates::of(rates), None);
+    (named.throughput.cell, named.throughput.tied)
+}
+
+pub fn publish(surface: &Surface, rates: &RateEstimates, published: Option<&Optimum>) -> Optimum {
+    optimum(&Contest {
         grid: &surface.grid,
-        rates: &rates,
+        rates,
         services: &BTreeMap::new(),
         service_level: ServiceLevel { time_to_first_token_p95: None, inter_token_latency_p95: None },
         warned_rows: &BTreeSet::new(),
-        published: None,
+        published,
     })
-    .unwrap();
-    (o.throughput.cell, o.throughput.tied)
+    .expect("was measured")
 }
 
 fn phi(z: f64) -> f64 {

@@ -3,7 +3,9 @@
 //! No I/O, no clock, no randomness.
 
 mod cholesky;
+pub mod chooser;
 mod curve;
+pub mod drift;
 pub mod estimate;
 pub mod foreign;
 pub mod interval;

@@ -18,10 +18,12 @@ const AS_GOOD: f64 = 0.99;
 const TIED: f64 = 0.05;
 /// What is published moves when another is better with at least this probability.
 const SURELY_BETTER: f64 = 0.9;
+/// What is published is held on to once it has this many samples, and no cell is unmeasured.
+const SETTLED_SAMPLES: usize = 3;
 /// No belief is sharper than this relative deviation: the integral below sees no finer one.
 const LEAST_DEVIATION: f64 = 5e-4;
 /// Points of the integral over the best rate.
-const POINTS: u32 = 600;
+const POINTS: u32 = 200;
 /// How many deviations about the beliefs it reaches.
 const REACH: f64 = 5.0;
 
@@ -107,6 +109,19 @@ pub struct Contest<'a> {
     pub published: Option<&'a Optimum>,
 }
 
+impl Contest<'_> {
+    /// Whether what is published was named from so much that it is worth holding on to.
+    fn is_settled(&self, published: &Optimum) -> bool {
+        let samples = |cell: Cell| self.rates.get(cell).map_or(0, |rate| rate.samples);
+        samples(published.throughput.cell) >= SETTLED_SAMPLES
+            && self
+                .grid
+                .measured()
+                .into_iter()
+                .all(|cell| self.warned_rows.contains(&cell.workers) || samples(cell) > 0)
+    }
+}
+
 /// Names the optimum, or `None` while no cell has an estimate.
 ///
 /// Cells of rows that did not get their slots are named only where there are no others, and
@@ -114,11 +129,11 @@ pub struct Contest<'a> {
 pub fn optimum(contest: &Contest<'_>) -> Option<Optimum> {
     let beliefs = believe(contest.grid, contest.rates, contest.warned_rows);
     let is_warned = |cell: &Cell| contest.warned_rows.contains(&cell.workers);
-    let all: Vec<Cell> = contest.grid.measured().into_iter().filter(|cell| beliefs.contains_key(cell)).collect();
+    let all: Vec<Cell> = contest.rates.cells.keys().copied().filter(|cell| beliefs.contains_key(cell)).collect();
     let granted: Vec<Cell> = all.iter().copied().filter(|cell| !is_warned(cell)).collect();
     let only_warned = granted.is_empty();
     let field = Field::of(&beliefs, if only_warned { all } else { granted });
-    let published = contest.published;
+    let published = contest.published.filter(|published| contest.is_settled(published));
     let throughput = field.best(published.map(|optimum| optimum.throughput.cell))?;
     let frugal = field.frugal(&throughput, published.map(|optimum| optimum.frugal.cell));
     let keeps = |cell: &Cell| contest.services.get(cell).is_some_and(|service| service.keeps(contest.service_level));
@@ -129,19 +144,27 @@ pub fn optimum(contest: &Contest<'_>) -> Option<Optimum> {
     Some(Optimum { throughput, frugal, slo, rows, steady, is_warned: only_warned })
 }
 
-/// Beliefs in measured cells; a row that did not get its slots says nothing of its neighbours.
-pub fn believe(grid: &Grid, rates: &RateEstimates, warned_rows: &BTreeSet<u32>) -> BTreeMap<Cell, Belief> {
-    let observed: Vec<Observed> = grid.measured().into_iter().filter_map(|cell| observe(rates, cell)).collect();
-    let (warned, granted): (Vec<_>, Vec<_>) = observed.into_iter().partition(|o| warned_rows.contains(&o.cell.workers));
-    let cells: Vec<Cell> = granted.iter().map(|o| o.cell).collect();
-    let believed = cells.iter().copied().zip(surface::beliefs(&granted, &cells));
-    let alone = warned.iter().map(|o| (o.cell, Some(Belief { log_rate: o.log_rate, variance: o.variance })));
-    believed.chain(alone).filter_map(|(cell, belief)| Some((cell, heavier(belief?, rates.get(cell)?)))).collect()
+/// Beliefs in all cells that a cycle may measure. One that has no sample is expected from its
+/// neighbours; a row that did not get its slots says nothing of them, nor they of it.
+pub(super) fn believe(grid: &Grid, rates: &RateEstimates, warned_rows: &BTreeSet<u32>) -> BTreeMap<Cell, Belief> {
+    let (warned, granted): (Vec<Cell>, Vec<Cell>) =
+        grid.measured().into_iter().partition(|cell| warned_rows.contains(&cell.workers));
+    let observed: Vec<Observed> = granted.iter().filter_map(|&cell| observe(rates, cell)).collect();
+    let believed = granted.iter().copied().zip(surface::beliefs(&observed, &granted));
+    let alone = warned.into_iter().map(|cell| {
+        let own = observe(rates, cell).map(|own| Belief { log_rate: own.log_rate, variance: own.variance });
+        (cell, own)
+    });
+    believed.chain(alone).filter_map(|(cell, belief)| Some((cell, heavier(belief?, rates.get(cell))))).collect()
 }
 
 /// A normal belief of Student's variance: a noise that is known badly has heavier tails.
-fn heavier(belief: Belief, rate: &RateEstimate) -> Belief {
-    let factor = if rate.freedom > 3.0 { rate.freedom / (rate.freedom - 2.0) } else { 3.0 };
+fn heavier(belief: Belief, rate: Option<&RateEstimate>) -> Belief {
+    let factor = match rate.map(|rate| rate.freedom) {
+        Some(freedom) if freedom > 3.0 => freedom / (freedom - 2.0),
+        Some(_) => 3.0,
+        None => 1.0,
+    };
     Belief { variance: belief.variance * factor, ..belief }
 }
 
@@ -154,9 +177,15 @@ fn observe(rates: &RateEstimates, cell: Cell) -> Option<Observed> {
 fn row(contest: &Contest<'_>, beliefs: &BTreeMap<Cell, Belief>, workers: u32) -> Option<Best> {
     let cells = contest.grid.batch().iter().map(|&batch| Cell { workers, batch });
     let believed: BTreeMap<Cell, Belief> =
-        cells.filter_map(|cell| Some((cell, *beliefs.get(&contest.grid.canonical(cell))?))).collect();
+        cells.filter_map(|cell| Some((cell, *beliefs.get(&measured(contest, cell)?)?))).collect();
     let published = contest.published.and_then(|optimum| optimum.rows.iter().find(|row| row.cell.workers == workers));
     Field::of(&believed, believed.keys().copied().collect()).best(published.map(|row| row.cell))
+}
+
+/// The cell whose samples `cell` shows, if it has any.
+fn measured(contest: &Contest<'_>, cell: Cell) -> Option<Cell> {
+    let canonical = contest.grid.canonical(cell);
+    contest.rates.get(canonical).map(|_| canonical)
 }
 
 fn steady(contest: &Contest<'_>, field: &Field<'_>, named: Cell) -> Option<SteadyBest> {
@@ -252,17 +281,25 @@ fn as_good_as_the_best(beliefs: &[Belief]) -> Vec<f64> {
     // Below the start the product is nothing, above the end the density.
     let (start, end) = (highest(-1.0) - slack, highest(1.0));
     let width = (end - start) / f64::from(POINTS);
-    let mut probabilities = vec![0.0; beliefs.len()];
+    // A belief that does not reach so far is never the best, and hinders none.
+    let mut contenders: Vec<(usize, Belief, f64)> = beliefs
+        .iter()
+        .enumerate()
+        .filter(|(_, belief)| belief.log_rate + REACH * deviation(belief) > start)
+        .map(|(index, belief)| (index, *belief, 0.0))
+        .collect();
     for point in 0..=POINTS {
         let x = start + f64::from(point) * width;
         let below = |belief: &Belief| normal_below((x + slack - belief.log_rate) / deviation(belief)).max(1e-300).ln();
-        let logs: Vec<f64> = beliefs.iter().map(below).collect();
+        let logs: Vec<f64> = contenders.iter().map(|(_, belief, _)| below(belief)).collect();
         let all: f64 = logs.iter().sum();
-        for ((probability, belief), own) in probabilities.iter_mut().zip(beliefs).zip(logs) {
+        for ((_, belief, probability), own) in contenders.iter_mut().zip(logs) {
             let z = (x - belief.log_rate) / deviation(belief);
             let density = (-0.5 * z * z).exp() / (deviation(belief) * std::f64::consts::TAU.sqrt());
             *probability += density * (all - own).exp() * width;
         }
     }
-    probabilities.into_iter().map(|probability| probability.min(1.0)).collect()
+    let found: BTreeMap<usize, f64> =
+        contenders.into_iter().map(|(index, _, probability)| (index, probability)).collect();
+    (0..beliefs.len()).map(|index| found.get(&index).copied().unwrap_or(0.0).min(1.0)).collect()
 }

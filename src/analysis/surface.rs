@@ -51,6 +51,12 @@ fn place(cell: Cell) -> Place {
     [at_once.ln(), (f64::from(cell.batch) / at_once).ln()]
 }
 
+/// How far apart two cells lie on the surface.
+pub(super) fn distance(a: Cell, b: Cell) -> f64 {
+    let ([a1, a2], [b1, b2]) = (place(a), place(b));
+    (a1 - b1).hypot(a2 - b2)
+}
+
 /// The sizes of the parts, and how far the smooth one reaches.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
@@ -59,8 +65,8 @@ struct Shape {
     own: f64,
 }
 
-/// Candidates for each of the three, and the value from which candidates are thought less
-/// likely beforehand, by one standard deviation a factor e.
+/// Candidates for each of the three, and what is expected of them beforehand: a size that is
+/// a factor e off is one standard deviation less likely. Nothing is expected of the reach.
 const SMOOTH: [f64; 5] = [0.03, 0.06, 0.12, 0.25, 0.5];
 const REACH: [f64; 4] = [0.35, 0.7, 1.4, 2.8];
 const OWN: [f64; 7] = [0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.15];
