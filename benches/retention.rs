@@ -149,6 +149,7 @@ fn measured(epoch: EpochId, number: i64, cell: Cell) -> Event {
         short_outputs: 0,
         observed_parallelism: Some(f64::from(cell.concurrency())),
         observed_parallelism_peak: Some(cell.concurrency()),
+        reported_slots: None,
         time_to_first_token: quantiles(&latencies.time_to_first_token),
         inter_token_latency: quantiles(&latencies.inter_token_latency),
         time_per_output_token: quantiles(&latencies.time_per_output_token),
@@ -156,6 +157,7 @@ fn measured(epoch: EpochId, number: i64, cell: Cell) -> Event {
         worker_wait: quantiles(&[0.0]),
         queue_wait: quantiles(&[0.0]),
         load_seconds: Some(0.0),
+        gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0002),
         client_cpu_ratio: 0.01,
     };

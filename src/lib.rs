@@ -2,8 +2,8 @@
 //!
 //! The house has floors; a module imports lower floors only, and
 //! `tests/suite/tidy.rs` keeps it so. From the ground up: [`domain`], [`analysis`],
-//! then [`client`], [`store`] and [`sim`], then [`soak`], then [`metrics`],
-//! [`report`] and [`web`], then [`config`] and [`cli`]. `docs/architecture.md`
+//! then [`client`], [`process`], [`store`] and [`sim`], then [`soak`], then
+//! [`metrics`], [`report`] and [`web`], then [`config`] and [`cli`]. `docs/architecture.md`
 //! tells the whole story.
 
 pub mod analysis;
@@ -12,6 +12,7 @@ pub mod client;
 pub mod config;
 pub mod domain;
 pub mod metrics;
+pub mod process;
 pub mod report;
 pub mod sim;
 pub mod soak;

@@ -20,6 +20,8 @@ pub struct Circumstances {
     pub cell: Cell,
     /// The server's slots, where it tells.
     pub slots: Option<u32>,
+    /// The share of the model in the GPU's memory, where the server tells.
+    pub gpu_share: Option<f64>,
     pub timer_lag_p99: Option<Duration>,
     /// Own processor time / (wall time × own cores).
     pub client_cpu_ratio: f64,
@@ -63,6 +65,7 @@ pub fn measure(records: &[RequestRecord], circumstances: Circumstances) -> Optio
         short_outputs: u32::try_from(successes.iter().filter(|record| record.is_short()).count()).ok()?,
         observed_parallelism: level.mean(),
         observed_parallelism_peak: level.peak(Duration::from_secs_f64(median_gap.unwrap_or(0.0) / 2.0)),
+        reported_slots: circumstances.slots,
         time_to_first_token: quantiles(&latencies.time_to_first_token),
         inter_token_latency: quantiles(&latencies.inter_token_latency),
         time_per_output_token: quantiles(&latencies.time_per_output_token),
@@ -70,6 +73,7 @@ pub fn measure(records: &[RequestRecord], circumstances: Circumstances) -> Optio
         worker_wait: quantiles(&waits),
         queue_wait: quantiles(&queued),
         load_seconds: successes.iter().filter_map(|record| record.timings.load).max().map(|load| load.as_secs_f64()),
+        gpu_share: circumstances.gpu_share,
         timer_lag_p99_seconds: circumstances.timer_lag_p99.map(|lag| lag.as_secs_f64()),
         client_cpu_ratio: circumstances.client_cpu_ratio,
     };
@@ -232,7 +236,7 @@ pub(super) mod tests {
 
     fn measured(records: &[RequestRecord], workers: u32, slots: Option<u32>) -> (Measurement, Latencies) {
         let cell = Cell::new(workers, u32::try_from(records.len()).expect("few"));
-        let circumstances = Circumstances { cell, slots, timer_lag_p99: None, client_cpu_ratio: 0.0 };
+        let circumstances = Circumstances { cell, slots, gpu_share: None, timer_lag_p99: None, client_cpu_ratio: 0.0 };
         measure(records, circumstances).expect("has records")
     }
 

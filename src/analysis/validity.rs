@@ -113,8 +113,13 @@ mod tests {
     fn check(change: impl Fn(&mut [RequestRecord], &mut Circumstances), expected: &[InvalidReason]) {
         let chunks: Vec<u64> = (10..=110).step_by(10).collect();
         let mut records = [stream(0, &chunks, 110), stream(0, &chunks, 110)];
-        let mut circumstances =
-            Circumstances { cell: Cell::new(2, 2), slots: None, timer_lag_p99: None, client_cpu_ratio: 0.01 };
+        let mut circumstances = Circumstances {
+            cell: Cell::new(2, 2),
+            slots: None,
+            gpu_share: None,
+            timer_lag_p99: None,
+            client_cpu_ratio: 0.01,
+        };
         change(&mut records, &mut circumstances);
         let (measurement, _) = measure(&records, circumstances).expect("has records");
         let usual = Usual { load_seconds: Some(0.05), ..Usual::default() };
@@ -173,8 +178,13 @@ mod tests {
             let mut records = vec![stream(0, &[10, 20, 30, 110], 110); 40];
             records[7].failure = Some(RequestFailure::new(FailureKind::TimeoutBetweenTokens, "silent"));
             records[7].ended = Duration::from_millis(ended);
-            let circumstances =
-                Circumstances { cell: Cell::new(40, 40), slots: None, timer_lag_p99: None, client_cpu_ratio: 0.0 };
+            let circumstances = Circumstances {
+                cell: Cell::new(40, 40),
+                slots: None,
+                gpu_share: None,
+                timer_lag_p99: None,
+                client_cpu_ratio: 0.0,
+            };
             let (measurement, _) = measure(&records, circumstances).expect("has records");
             assert_eq!(judge(&records, &measurement, &Usual::default(), &ValidityPlan::default()), expected);
         }
@@ -184,8 +194,13 @@ mod tests {
     /// `lengths` and of whose other answers so many were short.
     fn check_length(name: &str, length: u64, lengths: &[f64], (answers, short_answers): (u64, u64), expected: bool) {
         let records = vec![stream(0, &vec![1; usize::try_from(length).expect("small")], 2_000); 2];
-        let circumstances =
-            Circumstances { cell: Cell::new(2, 2), slots: None, timer_lag_p99: None, client_cpu_ratio: 0.0 };
+        let circumstances = Circumstances {
+            cell: Cell::new(2, 2),
+            slots: None,
+            gpu_share: None,
+            timer_lag_p99: None,
+            client_cpu_ratio: 0.0,
+        };
         let (measurement, _) = measure(&records, circumstances).expect("has records");
         assert_eq!(mean_output_tokens(&measurement), Some(length as f64));
         let usual = Usual { load_seconds: None, output_lengths: lengths.to_vec(), answers, short_answers };

@@ -48,6 +48,9 @@ pub enum Command {
         /// Shell to complete for
         shell: Shell,
     },
+    /// Run a program, and end it when stdin closes
+    #[command(hide = true)]
+    Supervise(SuperviseArgs),
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -204,6 +207,9 @@ pub struct SimArgs {
     /// Requests worked on at once
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub slots: u32,
+    /// Requests worked on at once at most, whatever --slots asks for
+    #[arg(long, value_name = "N", default_value_t = 65_536, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub most_slots: u32,
     /// Spread of step times, as a ratio
     #[arg(long, value_name = "RATIO", default_value = "0.01", value_parser = within(0.0..=1.0))]
     pub noise: f64,
@@ -219,6 +225,16 @@ pub struct SimArgs {
     /// Ratio of answers to cut off in the middle
     #[arg(long = "fault.truncate", value_name = "RATIO", default_value = "0", value_parser = within(0.0..=1.0))]
     pub fault_truncate: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct SuperviseArgs {
+    /// Let run what the program leaves behind when it ends well
+    #[arg(long)]
+    pub leave_descendants: bool,
+    /// Program and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub command: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -384,6 +400,7 @@ mod tests {
             profile: SimProfile::Reference,
             speed: 1.0,
             slots: 50,
+            most_slots: 65_536,
             noise: 0.01,
             seed: 1,
             ideal: false,

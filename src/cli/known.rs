@@ -25,6 +25,12 @@ pub(super) fn restored(
         let happening = Happening::Joined { url, lane };
         events.push(Event { target: target.id.clone(), at: clock.now(), happening });
         events.extend(known_epoch(&history, &target.plan, &target.id)?);
+        let canary = history.newest_canary(&target.id)?;
+        events.extend(canary.map(|(at, canary)| Event {
+            target: target.id.clone(),
+            at,
+            happening: Happening::CanaryEnded(canary),
+        }));
     }
     Ok(events)
 }

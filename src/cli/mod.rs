@@ -25,6 +25,7 @@ mod signals;
 mod sim;
 mod source;
 mod staff;
+mod supervise;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
             print(String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
+        Command::Supervise(supervise) => supervise::run(&supervise),
     };
     log.finish();
     outcome.unwrap_or_else(|error| {

@@ -148,6 +148,20 @@ fn log(event: &Event, request: u32, board: &Board) {
         ),
         Happening::Away { reason, is_first: true } => tracing::warn!(target, reason, "server away; asking again"),
         Happening::Away { reason, is_first: false } => tracing::debug!(target, reason, "server still away"),
+        Happening::SlotsSwitched { workers, reported, seconds } => {
+            let seconds = round(*seconds);
+            if reported.is_some_and(|reported| reported != *workers) {
+                tracing::warn!(
+                    target,
+                    asked = workers,
+                    reported,
+                    seconds,
+                    "the server did not take the slots asked for"
+                );
+            } else {
+                tracing::info!(target, asked = workers, reported, seconds, "slots switched");
+            }
+        }
         Happening::FieldsDropped { fields, reason } => {
             tracing::warn!(
                 target,
@@ -172,6 +186,10 @@ fn log(event: &Event, request: u32, board: &Board) {
             let snapshot = board.snapshot();
             let identity = snapshot.targets.get(target).and_then(|target| target.identity.as_ref());
             log_judgement(target, sample, identity.and_then(|identity| identity.slots));
+        }
+        Happening::CanaryEnded(canary) => {
+            let ttft_seconds = round(canary.time_to_first_token_seconds);
+            tracing::info!(target, load_seconds = canary.load_seconds.map(round), ttft_seconds, "canary");
         }
         Happening::Joined { url, .. } => tracing::info!(target, url, "target joined"),
         Happening::Left => tracing::info!(target, "target left"),

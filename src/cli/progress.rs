@@ -198,7 +198,7 @@ mod tests {
             asked_tokens: 20,
             failure: None,
         };
-        let seen = Circumstances { cell, slots: None, timer_lag_p99: None, client_cpu_ratio: 0.0 };
+        let seen = Circumstances { cell, slots: None, gpu_share: None, timer_lag_p99: None, client_cpu_ratio: 0.0 };
         let (measurement, latencies) = measure(&[record], seen).expect("has a record");
         let sample = Sample {
             target: TargetId::new("a", "tiny"),

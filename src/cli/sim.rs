@@ -45,6 +45,7 @@ fn options(args: &SimArgs) -> SimOptions {
     SimOptions {
         profile,
         slots: args.slots,
+        most_slots: args.most_slots,
         speed: args.speed,
         noise: args.noise,
         unkind: !args.ideal,

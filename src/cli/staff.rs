@@ -15,8 +15,11 @@ use crate::config::{self, Config};
 use crate::domain::TargetId;
 use crate::domain::plan::{Secret, TargetPlan};
 use crate::soak::budget::DAY;
-use crate::soak::{HttpBackend, SoakTarget};
+use crate::soak::{HttpBackend, SoakTarget, Switch};
 use crate::store::Reader;
+
+/// What runs, though another file may bear its name by now.
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 /// A target as it is soaked now.
 #[derive(Debug)]
@@ -99,13 +102,11 @@ fn target(history: &Reader, post: &Post, now: Timestamp) -> anyhow::Result<SoakT
     let plan = &post.plan;
     let known = history.newest_epoch(&plan.name, plan.model.as_deref())?;
     let model = plan.model.clone().or(known.map(|known| known.target.model.to_string()));
-    let backend = HttpBackend::new(post.client.clone(), plan.model.clone(), Arc::new(plan.request.clone()));
+    let backend = HttpBackend::new(post.client.clone(), plan.model.clone(), Arc::new(plan.request.clone()))
+        .switched_by(Switch::new(plan, OWN_EXECUTABLE.into()));
     let since = now.checked_sub(DAY).unwrap_or(Timestamp::MIN);
     let spent = history.spending(&plan.name, since)?;
-    Ok(SoakTarget {
-        id: TargetId::new(&plan.name, &model.unwrap_or_default()),
-        backend: Arc::new(backend),
-        plan: plan.clone(),
-        spent,
-    })
+    let id = TargetId::new(&plan.name, &model.unwrap_or_default());
+    let canary_at = history.newest_canary(&id)?.map(|(at, _)| at);
+    Ok(SoakTarget { id, backend: Arc::new(backend), plan: plan.clone(), spent, canary_at })
 }

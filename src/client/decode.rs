@@ -148,10 +148,10 @@ struct LlamaTimings {
 }
 
 /// The longest time that is believed.
-const LONGEST: Duration = Duration::from_secs(1 << 32);
+const LONGEST_SECONDS: u64 = 1 << 32;
 
 fn milliseconds(value: Option<f64>) -> Option<Duration> {
-    Duration::try_from_secs_f64(value? / 1e3).ok().filter(|span| *span < LONGEST)
+    Duration::try_from_secs_f64(value? / 1e3).ok().filter(|span| span.as_secs() < LONGEST_SECONDS)
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -213,11 +213,11 @@ struct OllamaLine {
     thinking: Text,
     message: Option<OllamaMessage>,
     done: bool,
-    load_duration: Count,
+    load_duration: Nanoseconds,
     prompt_eval_count: Count,
-    prompt_eval_duration: Count,
+    prompt_eval_duration: Nanoseconds,
     eval_count: Count,
-    eval_duration: Count,
+    eval_duration: Nanoseconds,
     error: Option<Words>,
 }
 
@@ -268,33 +268,33 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The largest count that is believed.
-const LARGEST_COUNT: u64 = 1 << 32;
-
-/// A count that a server told soundly: a whole number that is not negative; else nothing.
+/// A number that a server told soundly: whole, not negative, at most `LARGEST`; else nothing.
 #[derive(Clone, Copy, Default)]
-struct Count(Option<u64>);
+struct Whole<const LARGEST: u64>(Option<u64>);
 
-impl<'de> Deserialize<'de> for Count {
+type Count = Whole<{ 1 << 32 }>;
+type Nanoseconds = Whole<{ LONGEST_SECONDS * 1_000_000_000 }>;
+
+impl<'de, const LARGEST: u64> Deserialize<'de> for Whole<LARGEST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Sound;
-        impl<'de> Visitor<'de> for Sound {
-            type Value = Count;
+        struct Sound<const LARGEST: u64>;
+        impl<'de, const LARGEST: u64> Visitor<'de> for Sound<LARGEST> {
+            type Value = Whole<LARGEST>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a count")
+                f.write_str("a whole number")
             }
 
-            fn visit_u64<E>(self, count: u64) -> Result<Count, E> {
-                Ok(Count(Some(count).filter(|&n| n <= LARGEST_COUNT)))
+            fn visit_u64<E>(self, number: u64) -> Result<Whole<LARGEST>, E> {
+                Ok(Whole(Some(number).filter(|&n| n <= LARGEST)))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Count, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Whole<LARGEST>, A::Error> {
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Count(None))
+                Ok(Whole(None))
             }
 
-            indifferent!(Count: visit_bool(bool), visit_i64(i64), visit_f64(f64), visit_str(&str));
+            indifferent!(Whole<LARGEST>: visit_bool(bool), visit_i64(i64), visit_f64(f64), visit_str(&str));
         }
         deserializer.deserialize_any(Sound)
     }
@@ -413,6 +413,20 @@ mod tests {
         assert!(line.finished && line.done);
         // A count of zero is left out by the server: unknown, not zero.
         assert_eq!(ollama(br#"{"response":"","done":true}"#).expect("valid").usage, None);
+    }
+
+    #[test]
+    fn ollamas_times_are_believed_however_long_they_are() {
+        let loaded = |nanoseconds: &str| {
+            let line = format!(r#"{{"response":"","done":true,"load_duration":{nanoseconds}}}"#);
+            ollama(line.as_bytes()).expect("valid").timings.load
+        };
+        assert_eq!(loaded("5000000"), Some(Duration::from_millis(5)));
+        // More nanoseconds than there are believable tokens.
+        assert_eq!(loaded("75000000000"), Some(Duration::from_secs(75)));
+        for unsound in ["18446744073709551615", "-1", "0.5", "\"5\"", "null", "{}"] {
+            assert_eq!(loaded(unsound), None, "{unsound}");
+        }
     }
 
     #[test]

@@ -138,6 +138,11 @@ impl Client {
         timeout(PROBE_TIMEOUT, ask).await.map_err(late)?
     }
 
+    /// Whether anything listens at the address, whatever it says.
+    pub async fn is_answered(&self) -> bool {
+        !self.probe("/").await.is_err_and(|failure| failure.kind.is_out_of_reach())
+    }
+
     /// Finds out what kind of server answers, and what it tells of itself.
     pub async fn identify(&self, model: Option<&str>) -> Result<Identified, RequestFailure> {
         self.shut_doors.forget();

@@ -16,6 +16,7 @@ pub mod occupancy;
 pub mod stream;
 pub mod survey;
 pub mod timeline;
+mod unload;
 
 pub use http::{Client, ClientError};
 pub use identify::Identified;

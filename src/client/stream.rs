@@ -68,6 +68,10 @@ impl Caller {
         self.kind
     }
 
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// Whether what was settled with one server holds for the one that is seen now.
     pub fn fits(&self, seen: &Identified) -> bool {
         self.api == seen.api && self.kind == seen.identity.kind && self.model == seen.identity.model

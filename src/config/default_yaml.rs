@@ -10,11 +10,13 @@ use std::ops::RangeInclusive;
 use crate::domain::plan::{
     Connection, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, ValidityPlan,
 };
+use crate::domain::slots::{CommandPlan, SlotsMode};
 use crate::domain::{Endpoint, LatencyMeasure};
 
 use super::keys::{
-    APIS, CELL_DETAILS, CONNECT_TIMEOUT, ENDPOINTS, HISTOGRAM_LABELS, MAX_DUTY, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE,
-    PRESETS, PROMPT_TOKENS, REPORTS_KEPT, TEMPERATURE, WARMUP_REQUESTS, default_grid,
+    APIS, CELL_DETAILS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, HISTOGRAM_LABELS, MAX_DUTY, ORDERS,
+    OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, READY_TIMEOUT, REPORTS_KEPT, SERVER_PRESETS, SLOTS_MODES,
+    TEMPERATURE, WARMUP_REQUESTS, default_grid,
 };
 use super::kind::{Choices, percent, words};
 use super::value::lists;
@@ -64,7 +66,7 @@ pub fn default_yaml() -> String {
 
 /// The configuration file of a draft, every key in it.
 pub fn draft_yaml(draft: &Draft) -> String {
-    let target = [target(draft), grid(draft), request(draft), budget(), validity()].concat();
+    let target = [target(draft), grid(draft), slots(), request(draft), budget(), validity()].concat();
     let yaml = [storage(), target, schedule(), report(), metrics()].concat();
     remarked(&aligned(&yaml), &draft.remarks)
 }
@@ -181,19 +183,42 @@ fn target(draft: &Draft) -> String {
 }
 
 fn grid(draft: &Draft) -> String {
-    let (preset, share) = default_grid();
+    let (preset, _) = default_grid();
     // A key that is not used starts with a mark.
     let (preset_mark, axes_mark) = if draft.axes.is_some() { ("# ", "") } else { ("", "# ") };
     let (workers, batch) = draft.axes.clone().unwrap_or_else(|| (vec![1, 2, 4, 8], vec![1, 4, 16, 32]));
     format!(
         "    grid: # a preset, or both of the lists
       {preset_mark}preset: {preset} # {presets}; auto: fitted to the server's slots, legacy: 14 × 9 cells
-      {axes_mark}workers: {workers:?} # requests in flight at once
+      {axes_mark}workers: {workers:?} # requests in flight at once, or the server's slots: see slots
       {axes_mark}batch: {batch:?} # requests of one measurement
-      share_equivalent_cells: {share} # cells of one batch with workers ≥ batch are measured once
+      # share_equivalent_cells: false # left out: cells of one batch with workers ≥ batch are measured once
 ",
         preset = word(PRESETS, preset),
         presets = words(PRESETS, " | "),
+    )
+}
+
+fn slots() -> String {
+    format!(
+        "    slots: # whose number the workers are
+      mode: {mode} # {modes}; client: so many requests in flight, server: so many slots of its own
+      process: # with mode server: it runs as a child of llmsoak, started anew for each row
+        # preset: ollama # {presets}, at the target's url
+        # arguments: [--model, m.gguf] # added to those of the preset
+        # command: [serve, \"{workers}\"] # or a command line of your own; {workers} is the number
+        # environment: {{NP: \"{workers}\"}} # variables beside llmsoak's own
+        # context_per_slot: 4096 # {context_bounds}; a command has workers times as much as {context}
+      # command: [./slots, \"{workers}\"] # or a command that gives a server its slots and ends
+      ready_timeout: {ready} # until the server must answer with other slots
+",
+        mode = word(SLOTS_MODES, SlotsMode::Client),
+        modes = words(SLOTS_MODES, " | "),
+        presets = words(SERVER_PRESETS, " | "),
+        workers = CommandPlan::WORKERS,
+        context = CommandPlan::CONTEXT,
+        context_bounds = bounds(&CONTEXT_PER_SLOT),
+        ready = show(READY_TIMEOUT),
     )
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
@@ -27,6 +28,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
     /// The time zone of this machine, where it tells.
     pub(super) local_zone: &'a dyn Fn() -> Option<TimeZone>,
+    /// Whether an address is one of this machine's.
+    pub(super) is_own_address: &'a dyn Fn(IpAddr) -> bool,
 }
 
 impl<'a> Surroundings<'a> {
@@ -36,12 +39,15 @@ impl<'a> Surroundings<'a> {
             folder,
             variable: &|name| std::env::var(name).ok(),
             local_zone: &|| TimeZone::try_system().ok().filter(|zone| !zone.is_unknown()),
+            // Nothing is sent: the system refuses an address that it does not have.
+            is_own_address: &|address| UdpSocket::bind((address, 0)).is_ok(),
         }
     }
 
     /// A place without files, variables and clocks.
     pub(super) fn nowhere() -> Self {
-        Self { folder: Path::new(""), variable: &|_| None, local_zone: &|| None }
+        let is_own_address = &|address: IpAddr| address.is_loopback() || address.is_unspecified();
+        Self { folder: Path::new(""), variable: &|_| None, local_zone: &|| None, is_own_address }
     }
 
     /// A file that somebody else will read: it must be there and open.

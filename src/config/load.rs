@@ -6,6 +6,7 @@ use crate::domain::plan::{
     BudgetPlan, Connection, GridPlan, MetricsPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, TargetPlan,
     ValidityPlan,
 };
+use crate::domain::slots::SlotsPlan;
 
 use super::default_yaml::{Draft, draft_yaml};
 use super::files::{Surroundings, read_config, read_key_file};
@@ -60,7 +61,7 @@ fn single_target(url: &str, model: Option<&str>, key_file: Option<&Path>, proble
     let model = problems.keep(None, "--target.model", model.map(checked_text).transpose());
     let api_key = problems.keep(None, "--target.api-key-file", key_file.map(read_key_file).transpose());
     let seed = problems.keep(None, "schedule.seed", keys::draw_seed());
-    let ServerUrl { url, host } = server?;
+    let ServerUrl { url, host, .. } = server?;
     let connection = Connection {
         url,
         api_key: api_key?,
@@ -74,6 +75,7 @@ fn single_target(url: &str, model: Option<&str>, key_file: Option<&Path>, proble
         connection,
         lane: host,
         grid: GridPlan::default(),
+        slots: SlotsPlan::default(),
         request: RequestPlan::default(),
         budget: BudgetPlan::default(),
         validity: ValidityPlan::default(),

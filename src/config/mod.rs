@@ -16,6 +16,7 @@ mod files;
 mod keys;
 mod kind;
 mod load;
+mod preset;
 mod problem;
 mod schema;
 mod section;

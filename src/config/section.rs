@@ -5,12 +5,13 @@
 //! and what was asked for is the schema.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use serde_json::json;
 
 use super::kind::Kind;
 use super::problem::{Collector, Fault, nearest};
-use super::shape::Shape;
+use super::shape::{Choice, Shape};
 use super::tree::{Entry, Node, Value};
 
 /// One map of the file while it is read.
@@ -131,18 +132,42 @@ impl<'a> Section<'a> {
         value
     }
 
+    /// A section that is there for a reason: `None` where it is left out or is no map.
+    pub(super) fn section_if_given<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> Option<T> {
+        let (value, shape) = match self.given(key).and_then(|entry| self.within(entry)) {
+            Some(inner) => {
+                let (value, shape) = inner.read(read);
+                (Some(value), shape)
+            }
+            None => (None, shape_of(read)),
+        };
+        self.shape.add(key, shape.schema());
+        value
+    }
+
     fn within(&self, entry: &'a Entry) -> Option<Section<'a>> {
         Section::over(self.path_of(&entry.key), entry.line, &entry.node, self.problems)
     }
 
-    /// A list of values of one kind, at most `most` of them. Wrong items are left out of it.
-    pub(super) fn list<T>(&mut self, key: &'static str, most: usize, kind: Kind<'_, T>) -> Vec<T> {
-        let items = self.items(key, most).unwrap_or_default();
+    /// A list of so many values of one kind; empty where it is left out. Wrong items are left
+    /// out of it.
+    pub(super) fn list<T>(&mut self, key: &'static str, count: RangeInclusive<usize>, kind: Kind<'_, T>) -> Vec<T> {
+        let (least, most) = (*count.start(), *count.end());
+        let items = self.items(key, most);
+        if self.has(key) && items.is_some_and(|items| items.len() < least) {
+            self.complain(key, Fault::new(format!("must hold at least {least}")));
+        }
+        let items = items.unwrap_or_default();
         let path = self.path_of(key);
         let read =
             |(n, item): (usize, &Node)| self.problems.keep(Some(item.line), format!("{path}[{n}]"), kind.read(item));
         let values = items.iter().enumerate().filter_map(read).collect();
-        self.shape.add(key, json!({"type": "array", "items": kind.into_schema(), "maxItems": most}));
+        let schema = json!({"type": "array", "items": kind.into_schema(), "minItems": least, "maxItems": most});
+        self.shape.add(key, schema);
         values
     }
 
@@ -220,15 +245,45 @@ impl<'a> Section<'a> {
 
     /// Two keys that mean nothing without each other.
     pub(super) fn pair(&mut self, one: &'static str, other: &'static str) {
-        self.shape.pair(one, other);
-        for (given, missing) in [(one, other), (other, one)] {
-            if self.has(given) && !self.has(missing) {
-                self.complain(
-                    missing,
-                    Fault::new(format!("is missing beside `{given}`")).hint("give both, or neither"),
-                );
+        self.need(one, other, "give both, or neither");
+        self.need(other, one, "give both, or neither");
+    }
+
+    /// A key that means nothing without another one.
+    pub(super) fn need(&mut self, given: &'static str, needed: &'static str, hint: &str) {
+        self.shape.need(given, needed);
+        if self.has(given) && !self.has(needed) {
+            self.complain(needed, Fault::new(format!("is missing beside `{given}`")).hint(hint));
+        }
+    }
+
+    /// Two keys of which exactly one is given.
+    pub(super) fn require_one_of(&mut self, keys: [&'static str; 2], hint: &str) {
+        let [one, other] = keys;
+        self.exclude(one, other);
+        self.shape.require_one_of(keys);
+        if !self.has(one) && !self.has(other) {
+            self.complain(one, Fault::new(format!("is missing, and so is `{other}`")).hint(hint));
+        }
+    }
+
+    /// Two keys of which exactly one is given where another key holds a certain word
+    /// (`holds`), and neither where it holds another.
+    pub(super) fn choose(&mut self, choice: Choice, holds: bool, hint: &str) {
+        let Choice { key, word, one_of: [one, other] } = choice;
+        let given: Vec<&str> = [one, other].into_iter().filter(|key| self.has(key)).collect();
+        match (holds, given.as_slice()) {
+            (true, [_]) => {}
+            (true, []) => self.complain(key, Fault::new(format!("needs `{one}` or `{other}`")).hint(hint)),
+            (true, _) => self.complain(other, Fault::new(format!("excludes `{one}`")).hint("keep one of them")),
+            (false, given) => {
+                for key_given in given {
+                    let fault = Fault::new(format!("is only for `{key}: {word}`"));
+                    self.complain(key_given, fault.hint(format!("add `{key}: {word}`, or remove it")));
+                }
             }
         }
+        self.shape.choose(choice);
     }
 
     /// Notes what is wrong with a key beyond its own value.

@@ -9,8 +9,20 @@ pub(super) struct Shape {
     required: Vec<&'static str>,
     /// Pairs of which only one may be given.
     exclusions: Vec<[&'static str; 2]>,
-    /// Pairs of which neither may be given alone.
-    pairs: Vec<[&'static str; 2]>,
+    /// Pairs of which the first may not be given without the second.
+    needs: Vec<[&'static str; 2]>,
+    /// Keys of which one must be given.
+    one_of: Vec<[&'static str; 2]>,
+    choice: Option<Choice>,
+}
+
+/// A word that a key may hold, and two keys that depend on it: exactly one of them is given
+/// beside that word, and neither beside another.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) key: &'static str,
+    pub(super) word: &'static str,
+    pub(super) one_of: [&'static str; 2],
 }
 
 impl Shape {
@@ -26,8 +38,16 @@ impl Shape {
         self.exclusions.push([one, other]);
     }
 
-    pub(super) fn pair(&mut self, one: &'static str, other: &'static str) {
-        self.pairs.push([one, other]);
+    pub(super) fn need(&mut self, one: &'static str, other: &'static str) {
+        self.needs.push([one, other]);
+    }
+
+    pub(super) fn require_one_of(&mut self, keys: [&'static str; 2]) {
+        self.one_of.push(keys);
+    }
+
+    pub(super) fn choose(&mut self, choice: Choice) {
+        self.choice = Some(choice);
     }
 
     pub(super) fn names(&self) -> Vec<&'static str> {
@@ -47,16 +67,23 @@ impl Shape {
             set("type", json!("object"));
             set("required", json!(self.required));
         }
-        if !self.exclusions.is_empty() {
-            let never: Vec<Json> = self.exclusions.iter().map(|pair| json!({"not": {"required": pair}})).collect();
-            set("allOf", json!(never));
+        let never = self.exclusions.iter().map(|pair| json!({"not": {"type": "object", "required": pair}}));
+        let some = self.one_of.iter().map(|keys| json!({"anyOf": keys.map(|key| json!({"required": [key]}))}));
+        let all: Vec<Json> = never.chain(some).collect();
+        if !all.is_empty() {
+            set("allOf", json!(all));
         }
-        if !self.pairs.is_empty() {
-            let both = self
-                .pairs
-                .iter()
-                .flat_map(|&[one, other]| [(one.to_owned(), json!([other])), (other.to_owned(), json!([one]))]);
-            set("dependentRequired", Json::Object(both.collect()));
+        if !self.needs.is_empty() {
+            let needs = self.needs.iter().map(|&[one, other]| (one.to_owned(), json!([other])));
+            set("dependentRequired", Json::Object(needs.collect()));
+        }
+        if let Some(Choice { key, word, one_of }) = self.choice {
+            // A key without a value counts as left out.
+            let given = |key: &str| json!({"required": [key], "properties": {key: {"not": {"type": "null"}}}});
+            let left_out = one_of.map(|key| (key.to_owned(), json!({"type": "null"})));
+            set("if", json!({"required": [key], "properties": {key: {"const": word}}}));
+            set("then", json!({"oneOf": one_of.map(given)}));
+            set("else", json!({"properties": left_out.into_iter().collect::<Map<_, _>>()}));
         }
         schema
     }

@@ -15,6 +15,8 @@ use super::tree::{Node, Value};
 const NAME_CHARACTERS: usize = 64;
 /// The most numbers on one axis of a grid.
 const AXIS_NUMBERS: usize = 256;
+/// The most bytes of a word of a command line.
+const WORD_BYTES: usize = 4096;
 /// The most buckets of a histogram. Each is a series for every set of labels.
 const BUCKETS: usize = 100;
 
@@ -112,11 +114,43 @@ pub(super) fn seed(bounds: RangeInclusive<u64>) -> Kind<'static, Option<u64>> {
     })
 }
 
+/// A word of a command line, or the value of a variable: text as it is, empty or in many lines.
+pub(super) fn word() -> Kind<'static, String> {
+    let schema = json!({"type": "string", "maxLength": WORD_BYTES, "pattern": "^[^\\u0000]*$"});
+    Kind::new(schema, |node| match &node.value {
+        Value::Text(text) if text.len() > WORD_BYTES => {
+            Err(Fault::new(format!("must be at most {WORD_BYTES} bytes long")))
+        }
+        Value::Text(text) if text.contains('\0') => Err(Fault::new("must not hold a NUL character")),
+        Value::Text(text) => Ok(text.clone()),
+        // `{workers}` without quotes is a map.
+        other => Err(Fault::new(format!("must be text, not {}", other.kind())).hint("put it in quotes")),
+    })
+}
+
+/// The characters of a variable's name, as a pattern of JSON Schema.
+pub(super) const VARIABLE_NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+
+/// A variable of a program's environment. No message repeats its value.
+pub(super) fn variable(name: &str, value: String) -> Result<(String, String), Fault> {
+    let is_sound = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_sound) {
+        let form = "is not the name of a variable";
+        return Err(Fault::new(form).hint("letters, digits and _, not a digit first"));
+    }
+    Ok((name.to_owned(), value))
+}
+
 /// Where a server is, and the host that stands for its hardware.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerUrl {
     pub(super) url: String,
+    /// IPv6 in brackets.
     pub(super) host: String,
+    /// The scheme's own where the URL names none.
+    pub(super) port: u16,
+    pub(super) is_https: bool,
+    pub(super) has_path: bool,
 }
 
 pub(super) fn server_url() -> Kind<'static, ServerUrl> {
@@ -136,8 +170,13 @@ pub(super) fn checked_url(text: &str) -> Result<ServerUrl, Fault> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Fault::new("must end with the host, the port or a path").hint("drop what follows `?` or `#`"));
     }
-    let host = url.host_str().unwrap_or_default().to_owned();
-    Ok(ServerUrl { url: url.as_str().trim_end_matches('/').to_owned(), host })
+    Ok(ServerUrl {
+        host: url.host_str().unwrap_or_default().to_owned(),
+        port: url.port_or_known_default().unwrap_or_default(),
+        is_https: url.scheme() == "https",
+        has_path: url.path() != "/",
+        url: url.as_str().trim_end_matches('/').to_owned(),
+    })
 }
 
 /// The characters of a header's name, as a pattern of JSON Schema.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::failure::InvalidReason;
 use super::request::Endpoint;
+use super::slots::SlotsMode;
 
 /// The name and model that label every series, row and page of a target. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,6 +112,7 @@ impl ServerIdentity {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Load {
     pub api: &'static str,
+    pub slots_mode: SlotsMode,
     pub endpoint: Endpoint,
     /// The name of the prompt set: built in with its length, or the digest of a file.
     pub prompts: String,
@@ -132,7 +134,7 @@ impl Load {
             ("output_tokens", self.output_tokens.to_string()),
             ("ignore_eos", self.ignore_eos.to_string()),
             ("temperature", self.temperature.to_string()),
-            ("slots_mode", "client".to_owned()),
+            ("slots_mode", self.slots_mode.to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
@@ -173,6 +175,11 @@ impl Epoch {
         self.load == *load && self.differing(identity).next().is_none()
     }
 
+    /// Whose number the workers are; the client's where it is not known.
+    pub fn slots_mode(&self) -> SlotsMode {
+        self.load.get("slots_mode").and_then(|mode| SlotsMode::from_name(mode)).unwrap_or(SlotsMode::Client)
+    }
+
     fn differing<'a>(&'a self, identity: &'a Facts) -> impl Iterator<Item = &'a str> {
         let differs = |(key, value): &(&String, &String)| self.identity.get(*key).is_some_and(|known| known != *value);
         identity.iter().filter(differs).map(|(key, _)| key.as_str())
@@ -184,7 +191,7 @@ impl Epoch {
         if self.continues(identity, load) {
             return None;
         }
-        let is_of_slots = |key: &str| matches!(key, "slots" | "context_per_slot");
+        let is_of_slots = |key: &str| key == "slots" || key.starts_with("context_per_slot");
         let only_slots = self.load == *load && self.differing(identity).all(is_of_slots);
         Some(if only_slots { InvalidReason::SlotsChanged } else { InvalidReason::EnvironmentChanged })
     }

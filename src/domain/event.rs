@@ -1,11 +1,11 @@
 //! What the engine says while it works. One event makes the row, the metric and the log line.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::canary::Canary;
 use super::cell::{Cell, Grid};
 use super::environment::{Epoch, ServerIdentity, TargetId};
 use super::failure::{FailureKind, RequestFailure, named};
@@ -24,10 +24,14 @@ named! {
         WaitingForLane = "waiting_for_lane",
         /// The server is away; tried again with growing pauses.
         WaitingForServer = "waiting_for_server",
+        /// The server is given other slots, and is not ready yet.
+        SwitchingSlots = "switching_slots",
         /// Others use the server.
         Yielding = "yielding",
         OutsideWindow = "outside_window",
         OverBudget = "over_budget",
+        /// Unloads the model to see how long it takes to load.
+        Canary = "canary",
         /// By the user.
         Paused = "paused",
     }
@@ -60,6 +64,12 @@ pub enum Happening {
     },
     /// The server answered a probe and told who it is.
     Identified(Arc<ServerIdentity>),
+    /// The server was given the slots of a row and is ready; `reported` is what it tells it has.
+    SlotsSwitched {
+        workers: u32,
+        reported: Option<u32>,
+        seconds: f64,
+    },
     /// The server did not answer a probe or a whole sample; `is_first` of an outage.
     Away {
         reason: String,
@@ -104,6 +114,8 @@ pub enum Happening {
         cycle: u64,
         seconds: f64,
     },
+    /// A request that found the model not loaded got its answer.
+    CanaryEnded(Canary),
 }
 
 impl Happening {
@@ -112,9 +124,11 @@ impl Happening {
         match self {
             Self::Away { is_first, .. } => *is_first,
             Self::FieldsDropped { .. }
+            | Self::SlotsSwitched { .. }
             | Self::EpochEntered { .. }
             | Self::SampleEnded { .. }
-            | Self::CycleEnded { .. } => true,
+            | Self::CycleEnded { .. }
+            | Self::CanaryEnded(_) => true,
             Self::Joined { .. }
             | Self::Left
             | Self::StateChanged { .. }

@@ -5,6 +5,7 @@
 //! appears only as UTC timestamps that were read elsewhere and passed in.
 
 pub mod aggregate;
+pub mod canary;
 pub mod cell;
 pub mod duration;
 pub mod environment;
@@ -14,10 +15,12 @@ pub mod occupancy;
 pub mod plan;
 pub mod request;
 pub mod sample;
+pub mod slots;
 pub mod spending;
 pub mod window;
 
 pub use aggregate::{CellAggregate, Moments};
+pub use canary::Canary;
 pub use cell::{Cell, Grid, GridError};
 pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};
 pub use event::{Event, Happening, SchedulerState};
@@ -25,5 +28,6 @@ pub use failure::{FailureKind, InvalidReason, RequestFailure};
 pub use occupancy::{Look, Occupancy, TokenCounter};
 pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
 pub use sample::{Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
+pub use slots::SlotsMode;
 pub use spending::{Cost, Spent};
 pub use window::{Window, Windows};

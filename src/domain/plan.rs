@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::cell::Grid;
 use super::request::Endpoint;
 use super::sample::LatencyMeasure;
+use super::slots::SlotsPlan;
 use super::window::Windows;
 
 /// A value that is never shown: its `Debug` hides it, it has no `Display`.
@@ -159,6 +160,7 @@ pub struct TargetPlan {
     /// Targets of one lane never run at the same time.
     pub lane: String,
     pub grid: GridPlan,
+    pub slots: SlotsPlan,
     pub request: RequestPlan,
     pub budget: BudgetPlan,
     pub validity: ValidityPlan,
@@ -258,6 +260,8 @@ pub struct SchedulePlan {
     pub max_duty: f64,
     /// Whether no sample begins while others use the server.
     pub yield_to_foreign_load: bool,
+    /// How often the model is unloaded, to see how long it takes to load; `None`: never.
+    pub canary_every: Option<Duration>,
 }
 
 impl SchedulePlan {
@@ -272,6 +276,7 @@ impl SchedulePlan {
             windows: Windows::default(),
             max_duty: 1.0,
             yield_to_foreign_load: true,
+            canary_every: None,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! One measurement of one cell, as it is stored, shown and estimated from.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use jiff::Timestamp;
 
@@ -48,6 +47,8 @@ pub struct Measurement {
     pub observed_parallelism: Option<f64>,
     /// The highest such level held for at least half a median ITL.
     pub observed_parallelism_peak: Option<u32>,
+    /// The requests that the server said it works on at once.
+    pub reported_slots: Option<u32>,
     pub time_to_first_token: Option<Quantiles>,
     pub inter_token_latency: Option<Quantiles>,
     pub time_per_output_token: Option<Quantiles>,
@@ -59,6 +60,8 @@ pub struct Measurement {
     pub queue_wait: Option<Quantiles>,
     /// The longest model load that the server reported.
     pub load_seconds: Option<f64>,
+    /// The share of the model in the GPU's memory, 0 to 1, where the server tells.
+    pub gpu_share: Option<f64>,
     /// 99th percentile of the measuring runtime's timer lag during the sample, where enough
     /// timers fired to have one.
     pub timer_lag_p99_seconds: Option<f64>,

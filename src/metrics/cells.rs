@@ -8,6 +8,7 @@ use prometheus::proto::MetricFamily;
 
 use super::family::{Labelled, Reading, TARGET_LABELS, describe_all, families, unix_seconds, zero_or_one};
 use crate::analysis::optimum::Best;
+use crate::analysis::slots::RowSlots;
 use crate::domain::plan::CellDetail;
 use crate::domain::{Grid, Measurement, Quantiles, Sample};
 use crate::soak::board::{Board, CellSnapshot, TargetSnapshot};
@@ -152,6 +153,29 @@ const ROW_READINGS: &[Reading<Best>] = &[
     },
 ];
 
+const SLOT_READINGS: &[Reading<RowSlots>] = &[
+    Reading {
+        name: "llmsoak_requested_slots",
+        help: "Requests to be worked on at once: the workers of the row.",
+        value: |row| Some(f64::from(row.requested)),
+    },
+    Reading {
+        name: "llmsoak_reported_slots",
+        help: "Requests that the server said it works on at once.",
+        value: |row| row.reported.map(f64::from),
+    },
+    Reading {
+        name: "llmsoak_effective_slots",
+        help: "Requests that the server was seen to work on at once.",
+        value: |row| row.effective.map(|effective| effective.slots),
+    },
+    Reading {
+        name: "llmsoak_row_mismatch",
+        help: "Whether the server did not get the slots that the row asked for.",
+        value: |row| Some(zero_or_one(row.verdict.is_warned())),
+    },
+];
+
 /// The best cell of the grid, with what its last valid sample says.
 struct Crown {
     best: Best,
@@ -185,7 +209,9 @@ const OPTIMUM_READINGS: &[Reading<Crown>] = &[
 pub(super) fn series(detail: CellDetail, grid: &Grid) -> usize {
     let rows = grid.workers().len();
     let cells = rows * grid.batch().len();
-    cells * cell_readings(detail).count() + rows * ROW_READINGS.len() + OBJECTIVES.len() * OPTIMUM_READINGS.len()
+    cells * cell_readings(detail).count()
+        + rows * (ROW_READINGS.len() + SLOT_READINGS.len())
+        + OBJECTIVES.len() * OPTIMUM_READINGS.len()
 }
 
 /// Collects the results of all targets.
@@ -200,6 +226,7 @@ impl Cells {
     pub(super) fn new(board: Board, detail: CellDetail) -> Result<Self, prometheus::Error> {
         let mut descriptions = describe_all(cell_readings(detail), &CELL_LABELS)?;
         descriptions.extend(describe_all(ROW_READINGS, &ROW_LABELS)?);
+        descriptions.extend(describe_all(SLOT_READINGS, &ROW_LABELS)?);
         descriptions.extend(describe_all(OPTIMUM_READINGS, &OBJECTIVE_LABELS)?);
         Ok(Self { board, detail, descriptions })
     }
@@ -218,7 +245,9 @@ impl Collector for Cells {
         let rows: Vec<_> = targets().flat_map(rows).collect();
         let crowns: Vec<_> = targets().filter_map(crown).collect();
         let cells = families(cell_readings(self.detail), &cells);
-        cells.chain(families(ROW_READINGS, &rows)).chain(families(OPTIMUM_READINGS, &crowns)).collect()
+        let slots: Vec<_> = targets().flat_map(row_slots).collect();
+        let of_rows = families(ROW_READINGS, &rows).chain(families(SLOT_READINGS, &slots));
+        cells.chain(of_rows).chain(families(OPTIMUM_READINGS, &crowns)).collect()
     }
 }
 
@@ -238,6 +267,14 @@ fn rows(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<Best>> {
         let workers = best.cell.workers.to_string();
         let [name, model] = target_labels(target);
         Labelled::new(&[name, model, ("workers", workers.as_str())], *best)
+    })
+}
+
+fn row_slots(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<RowSlots>> {
+    target.rows.iter().map(|row| {
+        let workers = row.requested.to_string();
+        let [name, model] = target_labels(target);
+        Labelled::new(&[name, model, ("workers", workers.as_str())], *row)
     })
 }
 

@@ -60,6 +60,21 @@ const READINGS: &[Reading<TargetSnapshot>] = &[
         help: "When the running or next sample must have ended, time-outs, pauses and waits included.",
         value: |target| target.sample_due_at.map(unix_seconds),
     },
+    Reading {
+        name: "llmsoak_canary_load_seconds",
+        help: "Loading the model, when it was last unloaded for it.",
+        value: |target| target.canary.and_then(|(_, canary)| canary.load_seconds),
+    },
+    Reading {
+        name: "llmsoak_canary_time_to_first_token_seconds",
+        help: "From a request to a model that is not loaded, or the start of its server, to the first token.",
+        value: |target| target.canary.map(|(_, canary)| canary.time_to_first_token_seconds),
+    },
+    Reading {
+        name: "llmsoak_canary_timestamp_seconds",
+        help: "When the model was last unloaded and loaded again.",
+        value: |target| target.canary.map(|(at, _)| unix_seconds(at)),
+    },
 ];
 
 const STATE: (&str, &str) = ("llmsoak_scheduler_state", "What the scheduler does with the target: one state is 1.");

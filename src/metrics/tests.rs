@@ -9,7 +9,7 @@ use super::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter, si
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{CellDetail, HistogramLabels, MetricsPlan};
 use crate::domain::{
-    Cell, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, LatencyMeasure, Measurement,
+    Canary, Cell, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, LatencyMeasure, Measurement,
     Quantiles, Sample, ServerIdentity, ServerKind, TargetId, TokenCounts, TokenSource,
 };
 use crate::soak::{Board, LagMeter, TargetSnapshot};
@@ -62,6 +62,8 @@ impl Stage {
             }
             self.tell(target, Happening::CycleEnded { cycle, seconds: 60.0 });
         }
+        let canary = Canary { load_seconds: Some(2.5), time_to_first_token_seconds: 2.75 };
+        self.tell(target, Happening::CanaryEnded(canary));
         self.reports.note_written(target, now());
     }
 
@@ -133,6 +135,7 @@ fn sample(target: &TargetId, cell: Cell) -> Sample {
         short_outputs: 0,
         observed_parallelism: Some(1.0),
         observed_parallelism_peak: Some(1),
+        reported_slots: Some(4),
         time_to_first_token: quantiles,
         inter_token_latency: quantiles,
         time_per_output_token: quantiles,
@@ -140,6 +143,7 @@ fn sample(target: &TargetId, cell: Cell) -> Sample {
         worker_wait: quantiles,
         queue_wait: quantiles,
         load_seconds: Some(0.01),
+        gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0001),
         client_cpu_ratio: 0.01,
     };

@@ -206,6 +206,8 @@ impl Target {
             | Happening::Identified(_)
             | Happening::StateChanged { .. }
             | Happening::Away { .. }
+            | Happening::SlotsSwitched { .. }
+            | Happening::CanaryEnded(_)
             | Happening::FieldsDropped { .. }
             | Happening::CycleStarted { .. } => {}
         }

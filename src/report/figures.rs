@@ -186,6 +186,14 @@ impl<'a> Figures<'a> {
         self.input.samples.iter().filter(|sample| sample.is_valid()).count()
     }
 
+    /// How many valid samples are of a model that was not wholly on the GPU, and the least share
+    /// of it that was there.
+    pub(super) fn partly_on_cpu(&self) -> Option<(usize, f64)> {
+        let valid = self.input.samples.iter().filter(|sample| sample.is_valid());
+        let shares = || valid.clone().filter_map(|sample| sample.measurement.gpu_share).filter(|&share| share < 1.0);
+        Some((shares().count(), shares().reduce(f64::min)?))
+    }
+
     pub(super) fn samples_outside_the_grid(&self) -> usize {
         self.input.samples.iter().filter(|sample| !self.input.grid.contains(sample.cell)).count()
     }

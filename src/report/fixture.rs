@@ -9,7 +9,7 @@ use super::ReportInput;
 use crate::domain::request::Endpoint;
 use crate::domain::{
     Cell, Epoch, EpochId, FailureKind, Grid, InvalidReason, Load, Measurement, Quantiles, Sample, ServerIdentity,
-    ServerKind, TargetId, TokenSource,
+    ServerKind, SlotsMode, TargetId, TokenSource,
 };
 
 /// One token of each of c streams takes `STEP_SECONDS + c × STREAM_SECONDS`.
@@ -41,6 +41,7 @@ pub(super) fn named(grid: Grid, target: &str, model: &str) -> ReportInput {
         gpu_share: None,
     };
     let load = Load {
+        slots_mode: SlotsMode::Client,
         left_out: Default::default(),
         api: "ollama",
         endpoint: Endpoint::Completions,
@@ -151,6 +152,7 @@ fn measurement(cell: Cell, cycle: u64, spread: f64) -> Measurement {
         short_outputs: 0,
         observed_parallelism: Some(f64::from(cell.batch) * wave(streams) / total / 1.02),
         observed_parallelism_peak: Some(streams),
+        reported_slots: None,
         time_to_first_token: around(2.0 * step(streams) + queue),
         inter_token_latency: around(step(streams)),
         time_per_output_token: around(step(streams)),
@@ -158,6 +160,7 @@ fn measurement(cell: Cell, cycle: u64, spread: f64) -> Measurement {
         worker_wait: None,
         queue_wait: around(queue),
         load_seconds: Some(0.04),
+        gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0004),
         client_cpu_ratio: 0.02,
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::fixture::{empty, measured, named, rejected, sample, spread};
 use super::{Report, ReportInput, html, render, snapshot};
-use crate::domain::{Cell, Grid};
+use crate::domain::{Cell, Grid, InvalidReason, Sample};
 
 fn small() -> Grid {
     Grid::new(&[1, 2, 4], &[1, 2, 8], true).expect("is sound")
@@ -66,6 +66,25 @@ fn a_history_of_rejected_samples_claims_nothing() {
     assert!(report.markdown.contains("No valid sample yet: 1 was rejected"), "{}", report.markdown);
     assert!(report.markdown.contains("no valid sample, 1 rejected"));
     assert!(!report.markdown.contains("**Best batch:**"));
+}
+
+#[test]
+fn a_model_that_was_partly_on_the_cpu_carries_a_warning() {
+    let mut input = measured(small(), 2);
+    let warning = |input: &ReportInput| {
+        let report = report_of(input);
+        check_whole(&report);
+        report.markdown.lines().find(|line| line.starts_with("**Warning:**")).map(str::to_owned)
+    };
+    assert_eq!(warning(&input), None);
+    let invalid = Sample { invalid: vec![InvalidReason::ModelLoad], ..input.samples[0].clone() };
+    input.samples.push(invalid);
+    for (sample, share) in input.samples.iter_mut().rev().zip([0.1, 0.64, 0.9]) {
+        sample.measurement.gpu_share = Some(share);
+    }
+    let expected = "**Warning:** in 2 samples not all of the model was on the GPU, at the least 64 %: \
+                    the CPU worked on the rest.";
+    assert_eq!(warning(&input).as_deref(), Some(expected), "a rejected sample is in no figure");
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(super) struct Words {
     pub(super) written: fn(time: &str, version: &str) -> String,
     pub(super) no_sample_yet: &'static str,
     pub(super) no_valid_sample_yet: fn(rejected: usize) -> String,
+    pub(super) partly_on_cpu: fn(samples: usize, least: &str) -> String,
     // Overall conclusions.
     pub(super) conclusions: &'static str,
     pub(super) optima: &'static str,
@@ -159,6 +160,12 @@ pub(super) const ENGLISH: Words = Words {
     no_sample_yet: "No sample has been taken yet.",
     no_valid_sample_yet: |rejected| {
         format!("No valid sample yet: {} rejected; the reasons stand below.", counted(rejected as u64, "was", "were"))
+    },
+    partly_on_cpu: |samples, least| {
+        format!(
+            "**Warning:** in {} not all of the model was on the GPU, at the least {least}: the CPU worked on the rest.",
+            counted(samples as u64, "sample", "samples"),
+        )
     },
     conclusions: "Overall conclusions",
     optima: "Best parameters for each number of workers",

@@ -31,7 +31,8 @@ pub(super) const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
 pub(super) struct Lot {
     pub answer_tokens: u32,
     pub finish: Finish,
-    pub warm_load: Duration,
+    /// What is reported as the loading time of the model.
+    pub load: Duration,
     /// Says what the words of the answer are.
     pub text: u64,
     /// Draws the sizes of the chunks.
@@ -59,7 +60,7 @@ impl Lot {
         Self {
             answer_tokens: wanted.min(asked.at_most).max(1),
             finish: if wanted < asked.at_most { Finish::Stop } else { Finish::Length },
-            warm_load,
+            load: warm_load,
             text: rng.random(),
             chunks: rng,
         }

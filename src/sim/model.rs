@@ -286,7 +286,7 @@ impl<T> Engine<T> {
                 prompt_tokens: job.prompt_tokens,
                 cached_tokens,
                 queue: self.now.saturating_sub(arrived),
-                load: job.lot.warm_load,
+                load: job.lot.load,
                 ..Tally::default()
             };
             let mut chunks = job.lot.chunks;

@@ -51,6 +51,8 @@ pub struct Profile {
     pub tokens_per_chunk: RangeInclusive<u32>,
     /// What is reported as the loading time of a model that is loaded already, as Ollama does.
     pub warm_load: RangeInclusive<Duration>,
+    /// How long a model that was unloaded takes to load.
+    pub cold_load: Duration,
     pub card: ModelCard,
 }
 
@@ -83,6 +85,7 @@ impl Profile {
             answer_length: Some(AnswerLength { mean: 204.0, standard_deviation: 20.0 }),
             tokens_per_chunk: 1..=3,
             warm_load: Duration::from_millis(5)..=Duration::from_millis(20),
+            cold_load: Duration::from_millis(2_500),
             card: ModelCard {
                 name: "reference:4b".to_owned(),
                 digest: "a2af6cc3eb7fa8be8504abaf9b04e88f17a119ec3f04a3addf55f92841195f5a".to_owned(),
@@ -105,6 +108,7 @@ impl Profile {
             answer_length: Some(AnswerLength { mean: 24.0, standard_deviation: 4.0 }),
             tokens_per_chunk: 1..=1,
             warm_load: Duration::from_millis(1)..=Duration::from_millis(3),
+            cold_load: Duration::from_millis(50),
             card: ModelCard {
                 name: "tiny:1m".to_owned(),
                 digest: "8950abfda7b727630760dd35bcf5c3daa7631aff223a90f7728c0d2521dde10c".to_owned(),
@@ -137,6 +141,8 @@ pub struct SimOptions {
     pub profile: Profile,
     /// Requests worked on at once; at least 1.
     pub slots: u32,
+    /// The most slots that it runs, whatever it is asked for; at least 1.
+    pub most_slots: u32,
     /// Seconds of the model in one second of the clock.
     pub speed: f64,
     /// Coefficient of variation of the speed, which drifts as a server's does; 0 for none.
@@ -161,6 +167,7 @@ impl Default for SimOptions {
         Self {
             profile: Profile::reference(),
             slots: 50,
+            most_slots: u32::MAX,
             speed: 1.0,
             noise: 0.01,
             unkind: true,

@@ -44,6 +44,8 @@ pub struct GenerateSpec {
     pub cache_salt: String,
     /// The same prompt and seed give the same answer; without one no two are alike.
     pub seed: Option<u64>,
+    /// How long the model took to load for this request, in seconds of the clock.
+    pub cold_load: Option<Duration>,
 }
 
 impl GenerateSpec {
@@ -57,6 +59,7 @@ impl GenerateSpec {
             cache_prompt: true,
             cache_salt: String::new(),
             seed: None,
+            cold_load: None,
         }
     }
 }
@@ -153,6 +156,8 @@ struct Shared {
     slowdown: AtomicU64,
     slots: AtomicU32,
     away: AtomicBool,
+    /// Held while the model is being loaded.
+    is_loaded: tokio::sync::Mutex<bool>,
     went_away: Notify,
     card: Mutex<ModelCard>,
     /// What requests are drawn from.
@@ -179,7 +184,7 @@ impl SimServer {
     /// moved into them.
     pub fn start(mut options: SimOptions) -> Self {
         options.speed = bounded(options.speed);
-        options.slots = options.slots.max(1);
+        options.slots = options.slots.min(options.most_slots).max(1);
         let (inbox, submissions) = mpsc::unbounded_channel();
         let engine = Engine::new(&options);
         let shared = Arc::new(Shared {
@@ -189,6 +194,7 @@ impl SimServer {
             slowdown: AtomicU64::new(1.0_f64.to_bits()),
             slots: AtomicU32::new(options.slots),
             away: AtomicBool::new(false),
+            is_loaded: tokio::sync::Mutex::new(true),
             went_away: Notify::new(),
             card: Mutex::new(options.profile.card.clone()),
             profile: Mutex::new(options.effective_profile()),
@@ -220,7 +226,10 @@ impl SimServer {
         let at_most = spec.output_tokens.unwrap_or(u32::MAX).min(context - prompt_tokens).max(1);
         let at_least = if spec.ignore_eos { at_most } else { spec.min_tokens };
         let key = spec.seed.map_or(number, |seed| hash(hash(HASH_START, spec.prompt.as_bytes()), &seed.to_le_bytes()));
-        let lot = Lot::draw(options.seed, key, &locked(&self.shared.profile), LengthAsked { at_most, at_least });
+        let mut lot = Lot::draw(options.seed, key, &locked(&self.shared.profile), LengthAsked { at_most, at_least });
+        if let Some(took) = spec.cold_load {
+            lot.load = took.mul_f64(options.speed);
+        }
         let Fate::Answered(cut) = Fate::draw(options, number, lot.answer_tokens) else {
             return Err(Refusal::InjectedFault);
         };
@@ -246,6 +255,28 @@ impl SimServer {
         status
     }
 
+    /// Takes the model out of memory; the next [`SimServer::load`] takes its time.
+    pub async fn unload(&self) {
+        *self.shared.is_loaded.lock().await = false;
+    }
+
+    /// Whether the model is in memory; not while it is being loaded.
+    pub fn is_loaded(&self) -> bool {
+        self.shared.is_loaded.try_lock().is_ok_and(|is_loaded| *is_loaded)
+    }
+
+    /// Returns when the model is in memory: how long it took to load, if it was not.
+    pub async fn load(&self) -> Option<Duration> {
+        let mut is_loaded = self.shared.is_loaded.lock().await;
+        if *is_loaded {
+            return None;
+        }
+        let takes = self.shared.options.profile.cold_load.div_f64(self.shared.options.speed);
+        tokio::time::sleep(takes).await;
+        *is_loaded = true;
+        Some(takes)
+    }
+
     /// What the server tells of itself.
     pub fn card(&self) -> ModelCard {
         locked(&self.shared.card).clone()
@@ -264,6 +295,12 @@ impl SimServer {
     /// Requests worked on at once.
     pub fn slots(&self) -> u32 {
         self.shared.slots.load(Ordering::Relaxed)
+    }
+
+    /// Asks for another number of slots, as a restart with it would: the server takes no more
+    /// than its most.
+    pub fn ask_for_slots(&self, slots: u32) {
+        self.set_slots(slots.min(self.shared.options.most_slots));
     }
 
     /// Another number of slots; at least 1. What has a slot by then keeps it to its end.

@@ -6,16 +6,31 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use super::switch::Switch;
 use crate::client::{Caller, Client, Dropped, Identified, Timeline, Timeouts};
 use crate::domain::plan::RequestPlan;
 use crate::domain::{
-    FailureKind, GenerateRequest, Look, Occupancy, RequestFailure, RequestRecord, ServerTimings, TokenCounts,
+    FailureKind, GenerateRequest, Look, Occupancy, RequestFailure, RequestRecord, ServerKind, ServerTimings,
+    TokenCounts,
 };
 
 /// A server that can be measured.
 pub trait Backend: Send + Sync + 'static {
     /// Asks the server who it is.
     fn identify(&self) -> impl Future<Output = Result<Identified, RequestFailure>> + Send;
+
+    /// Has the server given so many slots, within the plan's `ready_timeout`. It need not
+    /// answer yet when this returns. What this program ran for other slots has ended by then.
+    fn switch_slots(&self, workers: u32) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Why the server has ended, if this program runs it and it has.
+    fn server_end(&self) -> impl Future<Output = Option<String>> + Send;
+
+    /// Ends the server, if this program runs it.
+    fn release(&self) -> impl Future<Output = ()> + Send;
+
+    /// Has the server take its model out of memory; `false` where it cannot be told to.
+    fn unload(&self) -> impl Future<Output = Result<bool, RequestFailure>> + Send;
 
     /// Looks at what the server works on; `None` where it does not tell.
     fn occupancy(&self, look: Look) -> impl Future<Output = Result<Option<Occupancy>, RequestFailure>> + Send;
@@ -45,6 +60,7 @@ pub struct HttpBackend {
     client: Client,
     model: Option<String>,
     plan: Arc<RequestPlan>,
+    switch: Option<Switch>,
     /// Known once the server told who it is.
     caller: ArcSwapOption<Caller>,
 }
@@ -52,18 +68,53 @@ pub struct HttpBackend {
 impl HttpBackend {
     /// Without a `model`, the server's first is measured.
     pub fn new(client: Client, model: Option<String>, plan: Arc<RequestPlan>) -> Self {
-        Self { client, model, plan, caller: ArcSwapOption::empty() }
+        Self { client, model, plan, switch: None, caller: ArcSwapOption::empty() }
+    }
+
+    /// The same with a way to give the server its slots.
+    pub fn switched_by(self, switch: Option<Switch>) -> Self {
+        Self { switch, ..self }
     }
 }
 
 impl Backend for HttpBackend {
     async fn identify(&self) -> Result<Identified, RequestFailure> {
-        let identified = self.client.identify(self.model.as_deref()).await?;
+        let mut identified = self.client.identify(self.model.as_deref()).await?;
+        if let (ServerKind::Ollama, Some(switch)) = (identified.identity.kind, &self.switch) {
+            identified.identity.slots = switch.slots_of_runner().await;
+        }
         // What was settled with the same server stays settled.
         if !self.caller.load().as_ref().is_some_and(|caller| caller.fits(&identified)) {
             self.caller.store(Some(Arc::new(Caller::new(self.client.clone(), &identified, self.plan.clone()))));
         }
         Ok(identified)
+    }
+
+    async fn switch_slots(&self, workers: u32) -> Result<(), String> {
+        let Some(switch) = &self.switch else { return Ok(()) };
+        switch.stop().await;
+        if switch.runs_the_server() && self.client.is_answered().await {
+            let hint = "stop that server, or measure it with slots.mode: client";
+            return Err(format!("another server answers at this address\n  hint: {hint}"));
+        }
+        switch.give(workers).await.map_err(|failure| failure.to_string())
+    }
+
+    async fn server_end(&self) -> Option<String> {
+        self.switch.as_ref()?.server_end().await
+    }
+
+    async fn release(&self) {
+        if let Some(switch) = &self.switch {
+            switch.stop().await;
+        }
+    }
+
+    async fn unload(&self) -> Result<bool, RequestFailure> {
+        match self.caller.load_full() {
+            Some(caller) => self.client.unload(caller.kind(), caller.model()).await,
+            None => Ok(false),
+        }
     }
 
     async fn occupancy(&self, look: Look) -> Result<Option<Occupancy>, RequestFailure> {

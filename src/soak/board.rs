@@ -12,7 +12,10 @@ use jiff::Timestamp;
 
 use super::clock::later;
 use crate::analysis::optimum::{Optimum, RateEstimate, RateEstimates, optimum};
-use crate::domain::{Cell, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, TargetId};
+use crate::analysis::slots::{self, RowSlots, SlotEvidence};
+use crate::domain::{
+    Canary, Cell, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, SlotsMode, TargetId,
+};
 use crate::store::SAMPLES_OF_CELL;
 
 /// Notes that a page shows; older ones are in the history.
@@ -20,6 +23,10 @@ const NOTES: usize = 50;
 
 /// Valid samples of a cell that its estimate is of, the newest: as many as a restart finds.
 const RATES_KEPT: usize = SAMPLES_OF_CELL as usize;
+
+/// Valid samples of a cell that tell of the server's slots, the newest: slots are seen at once
+/// or not at all.
+const SLOTS_KEPT: usize = 30;
 
 /// All targets at one time, by name.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +49,8 @@ pub struct CellSnapshot {
     /// Token rates of the newest valid samples, tokens per second. Shared: snapshots are
     /// copied with each event.
     rates: Arc<VecDeque<f64>>,
+    /// What the newest valid samples say of the server's slots. Shared too.
+    seen_slots: Arc<VecDeque<SlotEvidence>>,
     pub estimate: Option<RateEstimate>,
 }
 
@@ -74,6 +83,10 @@ pub struct TargetSnapshot {
     /// The cells of the running epoch that were attempted, by canonical cell.
     pub cells: BTreeMap<Cell, CellSnapshot>,
     pub optimum: Option<Optimum>,
+    /// The slots that each row of the grid asked for and got, by workers.
+    pub rows: Arc<Vec<RowSlots>>,
+    /// The last canary, and when it came back.
+    pub canary: Option<(Timestamp, Canary)>,
     /// The newest last.
     pub notes: VecDeque<Note>,
 }
@@ -101,6 +114,8 @@ impl TargetSnapshot {
             sample_completed_at: None,
             cells: BTreeMap::new(),
             optimum: None,
+            rows: Arc::default(),
+            canary: None,
             notes: VecDeque::new(),
         }
     }
@@ -129,6 +144,7 @@ impl TargetSnapshot {
             last_attempt: sample.clone(),
             last_valid: None,
             rates: Arc::default(),
+            seen_slots: Arc::default(),
             estimate: None,
         });
         cell.last_attempt = sample.clone();
@@ -140,10 +156,29 @@ impl TargetSnapshot {
                 rates.pop_front();
             }
             cell.estimate = RateEstimate::of(rates.make_contiguous());
+            let seen = Arc::make_mut(&mut cell.seen_slots);
+            seen.push_back(SlotEvidence::of(sample, sample.measurement.reported_slots));
+            if seen.len() > SLOTS_KEPT {
+                seen.pop_front();
+            }
         }
     }
 
-    fn name_optimum(&mut self) {
+    /// Whether the workers of a row are the server's own slots.
+    pub fn is_in_server_mode(&self) -> bool {
+        self.epoch.as_ref().is_some_and(|epoch| epoch.slots_mode() == SlotsMode::Server)
+    }
+
+    /// What is known of the slots of a row.
+    pub fn row(&self, workers: u32) -> Option<&RowSlots> {
+        self.rows.iter().find(|row| row.requested == workers)
+    }
+
+    /// Looks at the samples as a whole: what each row got, and which cell is the best.
+    fn conclude(&mut self) {
+        let seen: Vec<SlotEvidence> = self.cells.values().flat_map(|known| known.seen_slots.iter().copied()).collect();
+        let rows = self.grid.as_ref().map(|grid| slots::rows(grid, self.is_in_server_mode(), &seen));
+        self.rows = Arc::new(rows.unwrap_or_default());
         let estimates: RateEstimates =
             self.cells.iter().filter_map(|(cell, known)| Some((*cell, known.estimate?))).collect();
         self.optimum = self.grid.as_ref().and_then(|grid| optimum(grid, &estimates));
@@ -157,7 +192,7 @@ impl TargetSnapshot {
             self.add_sample(&Arc::new(sample.clone()));
         }
         self.sample_completed_at = samples.last().map(|sample| sample.completed_at).or(self.sample_completed_at);
-        self.name_optimum();
+        self.conclude();
     }
 
     /// Whether a reader could see a difference. Most requests make none.
@@ -195,6 +230,12 @@ impl TargetSnapshot {
                     self.note(event.at, format!("the server is away: {reason}"));
                 }
             }
+            Happening::SlotsSwitched { workers, reported, .. } => {
+                if let Some(reported) = reported.filter(|reported| reported != workers) {
+                    self.note(event.at, format!("the server was asked for {workers} slots and tells of {reported}"));
+                }
+            }
+            Happening::CanaryEnded(canary) => self.canary = Some((event.at, *canary)),
             Happening::FieldsDropped { fields, reason } => {
                 self.note(event.at, format!("left out of requests from now on: {} ({reason})", fields.join(", ")));
             }
@@ -232,7 +273,7 @@ impl TargetSnapshot {
                     self.note(event.at, format!("sample of {} rejected: {}", sample.cell, reasons.join(", ")));
                 }
                 self.add_sample(sample);
-                self.name_optimum();
+                self.conclude();
             }
             Happening::CycleEnded { seconds, .. } => {
                 self.cycle_seconds = Some(*seconds);

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ use super::budget::Ledger;
 use super::bus::Bus;
 use super::control::Control;
 use super::lag::LagMeter;
+use super::lane::Lane;
 use super::progress::Progress;
 use super::target::{Ended, TargetRunner};
 use crate::domain::plan::{SchedulePlan, TargetPlan};
@@ -30,6 +32,8 @@ pub struct SoakTarget<B> {
     pub id: TargetId,
     /// What it spent in the last day, the oldest first, if it was not soaked just now.
     pub spent: Vec<Spent>,
+    /// When its last canary came back.
+    pub canary_at: Option<Timestamp>,
 }
 
 /// All that is to be soaked from now on.
@@ -107,7 +111,7 @@ struct Hall {
     stop: CancellationToken,
     /// Set by the first roster.
     schedule: Option<watch::Sender<Arc<SchedulePlan>>>,
-    lanes: HashMap<String, Arc<Mutex<()>>>,
+    lanes: HashMap<String, Arc<Lane>>,
     seats: BTreeMap<Arc<str>, Seat>,
     tasks: JoinSet<Leave>,
     /// What targets spent that are about to begin anew.
@@ -160,15 +164,18 @@ impl Hall {
     }
 
     async fn begin<B: Backend>(&mut self, target: SoakTarget<B>, schedule: watch::Receiver<Arc<SchedulePlan>>) {
-        let SoakTarget { plan, backend, id, spent } = target;
+        let SoakTarget { plan, backend, id, spent, canary_at } = target;
         let (url, lane) = (plan.connection.url.clone(), plan.lane.clone());
         self.soak.bus.publish(&id, Happening::Joined { url, lane }).await;
         // The history may not have heard yet what it spent a moment ago.
         let known = self.ledgers.remove(&id.name);
         let ledger = known.map_or_else(|| Ledger::new(plan.budget, spent), |ledger| ledger.under(plan.budget));
+        let lane = self.lanes.entry(plan.lane.clone()).or_default().clone();
+        lane.join();
         let runner = TargetRunner {
             backend,
-            lane: self.lanes.entry(plan.lane.clone()).or_default().clone(),
+            lane: lane.clone(),
+            held: None,
             plan: plan.clone(),
             schedule,
             control: self.soak.control.clone(),
@@ -176,12 +183,13 @@ impl Hall {
             history: self.soak.history.clone(),
             lag: self.soak.lag.clone(),
             limits: self.soak.limits,
-            progress: Progress::new(id.clone(), ledger),
+            progress: Progress::new(id.clone(), ledger, canary_at),
         };
         let retired = self.stop.child_token();
         self.seats.insert(id.name.clone(), Seat { id: id.clone(), plan, retired: retired.clone() });
         self.tasks.spawn(async move {
             let (ended, ledger) = runner.run(retired).await;
+            lane.leave();
             (id, ended, ledger)
         });
     }

@@ -255,7 +255,7 @@ impl<B: Backend> TargetRunner<B> {
         }
     }
 
-    fn next_cycle_start(&self) -> Option<Instant> {
+    pub(super) fn next_cycle_start(&self) -> Option<Instant> {
         let starts = self.progress.last_cycle_began? + self.schedule().cycle_interval;
         (starts > Instant::now()).then_some(starts)
     }

@@ -55,9 +55,25 @@ impl Backend for MemoryBackend {
             quantization: Some(card.quantization),
             slots: Some(self.server.slots()),
             context_per_slot: Some(card.context_per_slot),
-            gpu_share: None,
+            gpu_share: Some(self.server.options().gpu_share),
         };
         Ok(Identified { identity, api: Api::OpenAi })
+    }
+
+    async fn switch_slots(&self, workers: u32) -> Result<(), String> {
+        self.server.ask_for_slots(workers);
+        Ok(())
+    }
+
+    async fn server_end(&self) -> Option<String> {
+        None
+    }
+
+    async fn release(&self) {}
+
+    async fn unload(&self) -> Result<bool, RequestFailure> {
+        self.server.unload().await;
+        Ok(true)
     }
 
     async fn occupancy(&self, _: Look) -> Result<Option<Occupancy>, RequestFailure> {
@@ -86,13 +102,14 @@ impl Backend for MemoryBackend {
         due: Duration,
         timeouts: Timeouts,
     ) -> RequestRecord {
+        let sent = timeline.now();
         let spec = GenerateSpec {
             ignore_eos: self.plan.ignore_eos,
             cache_prompt: !self.plan.avoid_prefix_cache,
             seed: Some(request.seed.into()),
+            cold_load: self.server.load().await,
             ..GenerateSpec::new(request.prompt.clone(), request.output_tokens)
         };
-        let sent = timeline.now();
         let mut answer = match self.server.generate(&spec) {
             Ok(answer) => answer,
             Err(refusal) => return not_started(request, sent, Self::refusal(&refusal)),

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::budget::Ledger;
 use super::meter::Meter;
+use super::slots::Row;
 use super::usual::UsualOfEpoch;
 use crate::client::{Dropped, Identified};
 use crate::domain::plan::Api;
@@ -31,6 +32,10 @@ pub(super) struct Progress {
     pub(super) epoch: Option<Arc<Epoch>>,
     pub(super) grid: Option<Arc<Grid>>,
     pub(super) slots: Option<u32>,
+    /// The share of the model in the GPU's memory, as last told.
+    pub(super) gpu_share: Option<f64>,
+    /// The row that the server was given slots for, where the slots are its own.
+    pub(super) row: Option<Row>,
     /// The running or last cycle.
     pub(super) cycle: u64,
     pub(super) pending: VecDeque<Cell>,
@@ -64,17 +69,21 @@ pub(super) struct Progress {
     pub(super) confirmed_at: Option<Instant>,
     /// The last look at the server, if nothing of ours ran since.
     pub(super) last_look: Option<Occupancy>,
+    /// When the last canary was sent.
+    pub(super) canary_at: Option<Timestamp>,
     pub(super) ledger: Ledger,
 }
 
 impl Progress {
     /// Nothing measured yet, or in another life.
-    pub(super) fn new(id: TargetId, ledger: Ledger) -> Self {
+    pub(super) fn new(id: TargetId, ledger: Ledger, canary_at: Option<Timestamp>) -> Self {
         Self {
             id,
             epoch: None,
             grid: None,
             slots: None,
+            gpu_share: None,
+            row: None,
             cycle: 0,
             pending: VecDeque::new(),
             cycle_began: None,
@@ -94,6 +103,7 @@ impl Progress {
             usual: UsualOfEpoch::default(),
             confirmed_at: None,
             last_look: None,
+            canary_at,
             ledger,
         }
     }

@@ -39,8 +39,12 @@ impl<B: Backend> TargetRunner<B> {
         // Only an answer confirms.
         self.progress.confirmed_at = None;
         let identified = timeout(LOOK_TIMEOUT, self.backend.identify()).await.ok()?.ok()?;
+        self.progress.gpu_share = identified.identity.gpu_share;
         let epoch = self.progress.epoch.clone()?;
-        let left = epoch.left_for(&identified.identity.facts(), &self.load(&identified).facts());
+        let workers = self.progress.row.map_or(0, |row| row.workers);
+        let facts = self.facts_of(&identified.identity, workers);
+        let left = epoch.left_for(&facts, &self.load(&identified).facts());
+        let left = left.or_else(|| self.row_left(&identified.identity));
         if left.is_none() {
             self.progress.confirmed_at = Some(Instant::now());
         }

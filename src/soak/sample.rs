@@ -58,6 +58,7 @@ impl<B: Backend> TargetRunner<B> {
     async fn warm_up_and_measure(&mut self, cell: Cell, meter: &Arc<Meter>) -> Result<Measured, Halt> {
         let numbers = [self.progress.cycle, cell.workers.into(), cell.batch.into()];
         let warmup = self.warm_up(cell, &numbers, meter).await;
+        self.progress.usual.note_warmup(&warmup);
         if !warmup.is_empty() && self.must_yield().await {
             return Err(Hold::until(SchedulerState::Yielding, None).into());
         }
@@ -67,7 +68,7 @@ impl<B: Backend> TargetRunner<B> {
         self.publish(Happening::StateChanged { state: SchedulerState::Running, until: None, due_at }).await;
 
         let requests = self.requests(cell.batch, self.plan.request.output_tokens, &numbers);
-        let (workers, timeouts) = (cell.workers, self.timeouts(total));
+        let (workers, timeouts) = (self.in_flight(cell), self.timeouts(total));
         let batch = Batch { requests, workers, timeouts, is_warmup: false, meter: meter.clone() };
         let (started_at, began) = (self.bus.now(), Instant::now());
         let (lag_before, cpu_before) = (self.lag.counts(), cpu_seconds());
@@ -81,6 +82,7 @@ impl<B: Backend> TargetRunner<B> {
         let circumstances = Circumstances {
             cell,
             slots: self.progress.slots,
+            gpu_share: self.progress.gpu_share,
             timer_lag_p99: self.lag.counts().p99_since(&lag_before),
             client_cpu_ratio: if available > 0.0 { (cpu_seconds() - cpu_before) / available } else { 0.0 },
         };
@@ -124,7 +126,7 @@ impl<B: Backend> TargetRunner<B> {
             return Err(trouble.into());
         }
         self.progress.troubles = 0;
-        if left.is_some() { Err(Halt::EpochLeft) } else { Ok(()) }
+        if left.is_some() { Err(Halt::ServerChanged) } else { Ok(()) }
     }
 
     /// Short requests at the cell's own concurrency: opens the connections, wakes the
@@ -140,7 +142,7 @@ impl<B: Backend> TargetRunner<B> {
         let numbers: Vec<u64> = numbers.iter().copied().chain([1]).collect();
         let requests = self.requests(count, tokens, &numbers);
         let timeouts = self.timeouts(self.plan.request.timeout);
-        let batch = Batch { requests, workers: cell.workers, timeouts, is_warmup: true, meter: meter.clone() };
+        let batch = Batch { requests, workers: self.in_flight(cell), timeouts, is_warmup: true, meter: meter.clone() };
         batch::run(&self.backend, batch, &self.bus, &self.progress.id).await
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -20,12 +20,13 @@ use super::control::Control;
 use super::daemon::Limits;
 use super::hold::Hold;
 use super::lag::LagMeter;
+use super::lane::Lane;
 use super::meter::cost_of;
-use super::order::cells_of_cycle;
 use super::progress::Progress;
 use crate::client::{Dropped, Identified, Timeline};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{Api, Prompts, SchedulePlan, TargetPlan};
+use crate::domain::slots::SlotsPlan;
 use crate::domain::{Cell, Cost, FailureKind, Happening, Load, RequestFailure, SchedulerState, ServerIdentity};
 use crate::store::{CycleStart, Sighting, Writer};
 
@@ -52,8 +53,8 @@ pub(super) struct Trouble {
 pub(super) enum Halt {
     Trouble(Trouble),
     Hold(Hold),
-    /// The running epoch is over.
-    EpochLeft,
+    /// The server is not the one that was met: the epoch is over, or its row.
+    ServerChanged,
 }
 
 impl From<Trouble> for Halt {
@@ -87,7 +88,9 @@ pub(super) struct TargetRunner<B> {
     /// May change while it works.
     pub(super) schedule: watch::Receiver<Arc<SchedulePlan>>,
     pub(super) control: Control,
-    pub(super) lane: Arc<Mutex<()>>,
+    pub(super) lane: Arc<Lane>,
+    /// The lane, while it is this target's.
+    pub(super) held: Option<OwnedMutexGuard<()>>,
     pub(super) bus: Bus,
     pub(super) history: Writer,
     pub(super) lag: LagMeter,
@@ -101,13 +104,14 @@ impl<B: Backend> TargetRunner<B> {
     pub(super) async fn run(mut self, retired: CancellationToken) -> (Ended, Ledger) {
         let ended = retired.run_until_cancelled(self.work()).await.unwrap_or(Ended::Retired);
         self.end_running(Some("stopped")).await;
+        self.let_go().await;
         (ended, self.progress.ledger)
     }
 
     async fn work(&mut self) -> Ended {
         while !self.is_done() {
             match self.attend().await {
-                Ok(()) | Err(Halt::EpochLeft) => {}
+                Ok(()) | Err(Halt::ServerChanged) => {}
                 Err(Halt::Hold(hold)) => self.sit_out(hold).await,
                 Err(Halt::Trouble(trouble)) => {
                     if self.limits.patience.is_some_and(|patience| self.progress.troubles >= patience) {
@@ -130,24 +134,21 @@ impl<B: Backend> TargetRunner<B> {
         self.enter_state(SchedulerState::Starting).await;
         self.may_begin_cycle()?;
         // What is seen before a wait may have changed after it.
-        let lane = self.lane.clone();
-        let lane = self.wait_for_lane(&lane).await;
+        self.wait_for_lane().await;
+        let outcome = self.work_on_cycle().await;
+        self.give_lane_away(&outcome).await;
+        outcome?;
+        if !self.is_done() {
+            self.await_next_cycle().await;
+        }
+        Ok(())
+    }
+
+    async fn work_on_cycle(&mut self) -> Result<(), Halt> {
         self.may_begin_cycle()?;
         // Others of the lane may have used the same server since.
         self.progress.last_look = None;
-        let mut identified = self.identify().await?;
-        if !self.progress.is_introduced {
-            self.may_introduce()?;
-            self.yield_to_others().await?;
-            self.introduce(&identified.identity).await?;
-            // Some servers tell more once the model is loaded.
-            identified = self.identify().await?;
-            self.progress.is_introduced = true;
-        }
-        self.enter_epoch(&identified).await?;
-        if let Some(Dropped { fields, reason }) = self.progress.dropped.take() {
-            self.publish(Happening::FieldsDropped { fields, reason }).await;
-        }
+        self.open_row().await?;
         if self.progress.cycle_began.is_none() {
             self.begin_cycle().await?;
         }
@@ -158,6 +159,8 @@ impl<B: Backend> TargetRunner<B> {
                 continue;
             }
             self.may_begin(cell)?;
+            self.change_row(cell).await?;
+            self.send_canary().await?;
             self.yield_to_others().await?;
             let outcome = self.measure_cell(cell).await;
             self.take_turns(&outcome);
@@ -166,10 +169,27 @@ impl<B: Backend> TargetRunner<B> {
         self.end_cycle().await;
         if !self.is_done() {
             self.rest().await?;
-            drop(lane);
-            self.await_next_cycle().await;
         }
         Ok(())
+    }
+
+    /// Asks the server who it is, has it introduced where that is due, and enters the epoch.
+    /// `workers` are those of the row that is measured next.
+    pub(super) async fn meet(&mut self, workers: u32) -> Result<Identified, Halt> {
+        let mut identified = self.identify().await?;
+        if !self.progress.is_introduced {
+            self.may_introduce()?;
+            self.yield_to_others().await?;
+            self.introduce(&identified.identity).await?;
+            // Some servers tell more once the model is loaded.
+            identified = self.identify().await?;
+            self.progress.is_introduced = true;
+        }
+        self.enter_epoch(&identified, workers).await?;
+        if let Some(Dropped { fields, reason }) = self.progress.dropped.take() {
+            self.publish(Happening::FieldsDropped { fields, reason }).await;
+        }
+        Ok(identified)
     }
 
     /// Takes the cell off the list, unless it is to be measured again. One that an outage or
@@ -179,7 +199,7 @@ impl<B: Backend> TargetRunner<B> {
     fn take_turns(&mut self, outcome: &Result<(), Halt>) {
         let was_cut_short = match outcome {
             // In the new epoch all cells begin anew.
-            Ok(()) | Err(Halt::EpochLeft) => false,
+            Ok(()) | Err(Halt::ServerChanged) => false,
             Err(Halt::Hold(hold)) if hold.state != SchedulerState::OutsideWindow => return,
             Err(Halt::Hold(_)) => true,
             Err(Halt::Trouble(trouble)) => trouble.is_away,
@@ -190,7 +210,7 @@ impl<B: Backend> TargetRunner<B> {
         }
     }
 
-    async fn identify(&mut self) -> Result<Identified, Trouble> {
+    pub(super) async fn identify(&mut self) -> Result<Identified, Trouble> {
         let answer = timeout(IDENTIFY_TIMEOUT, self.backend.identify()).await;
         let reason = match answer {
             Ok(Ok(identified)) => {
@@ -198,6 +218,7 @@ impl<B: Backend> TargetRunner<B> {
                 let identity = Arc::new(identified.identity.clone());
                 self.progress.id.model = identity.model.as_str().into();
                 self.progress.slots = identity.slots;
+                self.progress.gpu_share = identity.gpu_share;
                 self.progress.confirmed_at = Some(Instant::now());
                 self.publish(Happening::Identified(identity)).await;
                 return Ok(identified);
@@ -208,18 +229,33 @@ impl<B: Backend> TargetRunner<B> {
         Err(Trouble { reason, is_away: true, is_refused: false })
     }
 
-    async fn wait_for_lane<'a>(&self, lane: &'a Mutex<()>) -> MutexGuard<'a, ()> {
-        if let Ok(guard) = lane.try_lock() {
-            return guard;
-        }
-        let waiting = lane.lock();
+    async fn wait_for_lane(&mut self) {
+        let lane = self.lane.clone();
+        let waiting = lane.hold();
         tokio::pin!(waiting);
+        let mut patience = Duration::ZERO;
         loop {
-            self.enter_state(SchedulerState::WaitingForLane).await;
-            if let Ok(guard) = timeout(REMINDER, &mut waiting).await {
-                return guard;
+            if let Ok(held) = timeout(patience, &mut waiting).await {
+                self.held = Some(held);
+                return;
             }
+            self.enter_state(SchedulerState::WaitingForLane).await;
+            patience = REMINDER;
         }
+    }
+
+    /// Lets go of the lane, and before that of a server that this program runs, unless the
+    /// next cycle follows at once and nobody else wants the hardware.
+    async fn give_lane_away(&mut self, outcome: &Result<(), Halt>) {
+        let is_held = match outcome {
+            Ok(()) => self.is_done() || self.next_cycle_start().is_some(),
+            Err(Halt::Hold(hold)) => hold.state != SchedulerState::Yielding,
+            Err(Halt::Trouble(_) | Halt::ServerChanged) => false,
+        };
+        if is_held || self.lane.is_shared() {
+            self.let_go().await;
+        }
+        self.held = None;
     }
 
     /// Sends a first request: loads the model and settles which fields the server takes.
@@ -261,8 +297,8 @@ impl<B: Backend> TargetRunner<B> {
         }
     }
 
-    async fn enter_epoch(&mut self, identified: &Identified) -> Result<(), Trouble> {
-        let (identity, load) = (identified.identity.facts(), self.load(identified).facts());
+    async fn enter_epoch(&mut self, identified: &Identified, workers: u32) -> Result<(), Trouble> {
+        let (identity, load) = (self.facts_of(&identified.identity, workers), self.load(identified).facts());
         let sighting = Sighting {
             target: self.progress.id.clone(),
             url: self.plan.connection.url.clone(),
@@ -286,7 +322,7 @@ impl<B: Backend> TargetRunner<B> {
             self.progress.epoch = Some(epoch);
             return Ok(());
         }
-        let grid = Arc::new(self.plan.grid.grid(identified.identity.slots));
+        let grid = Arc::new(self.grid_of(identified.identity.slots));
         self.progress.enter(epoch.clone(), grid.clone(), &entered.samples, entered.last_cycle);
         let (samples, before) = (Arc::new(entered.samples), entered.before.map(Arc::new));
         self.publish(Happening::EpochEntered { epoch, grid, samples, before }).await;
@@ -297,6 +333,7 @@ impl<B: Backend> TargetRunner<B> {
         let request = &self.plan.request;
         Load {
             api: if identified.api == Api::Ollama { "ollama" } else { "openai" },
+            slots_mode: self.plan.slots.mode(),
             endpoint: request.endpoint,
             prompts: match &request.prompts {
                 Prompts::BuiltIn { tokens } => format!("built-in, {tokens} tokens"),
@@ -316,7 +353,7 @@ impl<B: Backend> TargetRunner<B> {
         };
         let schedule = self.schedule();
         let (number, seed) = (self.progress.cycle + 1, schedule.seed);
-        let cells = self.affordable(cells_of_cycle(&grid, schedule.order, seed, number));
+        let cells = self.affordable(self.cells_of(&grid, &schedule, number));
         if cells.is_empty() {
             return Err(Hold::until(SchedulerState::OverBudget, None));
         }
@@ -346,7 +383,10 @@ impl<B: Backend> TargetRunner<B> {
         self.progress.troubles += 1;
         self.progress.is_introduced &= !trouble.is_away && !trouble.is_refused;
         if trouble.is_away {
-            self.publish(Happening::Away { reason: trouble.reason, is_first }).await;
+            // One that does not answer is started anew, one that others started may have other slots.
+            self.progress.row = None;
+            let end = self.backend.server_end().await.map(|end| format!("the server ended: {end}"));
+            self.publish(Happening::Away { reason: end.unwrap_or(trouble.reason), is_first }).await;
         } else {
             tracing::warn!(target = %self.progress.id, reason = trouble.reason, "no request succeeded");
         }
@@ -364,7 +404,11 @@ impl<B: Backend> TargetRunner<B> {
         let schedule = self.schedule();
         let waves = |cell: Cell| cell.batch.div_ceil(cell.concurrency().max(1)) + schedule.warmup_requests;
         let most = self.progress.grid.iter().flat_map(|grid| grid.cells()).map(waves).max().unwrap_or(1);
-        let longest = request.saturating_mul(most) + schedule.pause_between_samples;
+        let switch = match self.plan.slots {
+            SlotsPlan::Server { ready_timeout, .. } => ready_timeout,
+            SlotsPlan::Client => Duration::ZERO,
+        };
+        let longest = request.saturating_mul(most) + schedule.pause_between_samples + switch;
         later(from, longest + LONGEST_PAUSE + IDENTIFY_TIMEOUT)
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::analysis::quantile::median;
 use crate::analysis::validity::{Usual, mean_output_tokens};
-use crate::domain::{Cell, InvalidReason, Sample};
+use crate::domain::{Cell, InvalidReason, RequestRecord, Sample};
 
 /// The newest so many samples say what is usual: of the epoch for load times, of each cell
 /// for lengths.
@@ -14,6 +14,8 @@ const KEPT: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct UsualOfEpoch {
     load_seconds: VecDeque<f64>,
+    /// The least load time of any warm-up since the program began.
+    least_warmup_load: Option<f64>,
     output_lengths: BTreeMap<Cell, VecDeque<f64>>,
     answers: u64,
     short_answers: u64,
@@ -44,11 +46,19 @@ impl UsualOfEpoch {
         self.short_answers += u64::from(measurement.short_outputs);
     }
 
+    /// Learns what a request to a loaded model costs, lest a server that is slow at it from the
+    /// start be taken for one that loads in every sample. Some warm-ups load the model: the
+    /// least time of all tells what there is without.
+    pub(super) fn note_warmup(&mut self, records: &[RequestRecord]) {
+        let told = records.iter().filter_map(|record| record.timings.load).map(|load| load.as_secs_f64());
+        self.least_warmup_load = told.chain(self.least_warmup_load).reduce(f64::min);
+    }
+
     /// What is usual for a cell.
     pub(super) fn of_cell(&self, cell: Cell) -> Usual {
         let loads: Vec<f64> = self.load_seconds.iter().copied().collect();
         Usual {
-            load_seconds: median(&loads),
+            load_seconds: median(&loads).into_iter().chain(self.least_warmup_load).reduce(f64::max),
             output_lengths: self.output_lengths.get(&cell).into_iter().flatten().copied().collect(),
             answers: self.answers,
             short_answers: self.short_answers,

@@ -5,6 +5,7 @@
 //! and nothing that measures waits for it.
 
 mod aggregates;
+mod canaries;
 mod error;
 mod latency;
 mod ledger;

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::error::StoreError;
 use super::schema::open_to_read;
-use super::{FILE_NAME, aggregates, ledger, rows};
-use crate::domain::{CellAggregate, Epoch, EpochId, Facts, Grid, Sample, Spent, TargetId};
+use super::{FILE_NAME, aggregates, canaries, ledger, rows};
+use crate::domain::{Canary, CellAggregate, Epoch, EpochId, Facts, Grid, Sample, Spent, TargetId};
 
 /// The samples of a cell that are read: more would say no more, and a long epoch has millions.
 pub const SAMPLES_OF_CELL: u32 = 1000;
@@ -125,6 +125,11 @@ impl Reader {
     /// by batch.
     pub fn aggregates(&self, epoch: EpochId) -> Result<Vec<CellAggregate>, StoreError> {
         aggregates::of_epoch(&self.connection, epoch)
+    }
+
+    /// The newest canary of a target, and when it came back.
+    pub fn newest_canary(&self, target: &TargetId) -> Result<Option<(Timestamp, Canary)>, StoreError> {
+        canaries::newest(&self.connection, target)
     }
 
     /// What a target of that name sent from a time on, whatever its model, the oldest first.

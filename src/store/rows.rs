@@ -35,6 +35,7 @@ const COLUMNS: &[&str] = &[
     "short_outputs",
     "observed_parallelism",
     "observed_parallelism_peak",
+    "reported_slots",
     "time_to_first_token_p50",
     "time_to_first_token_p95",
     "time_to_first_token_p99",
@@ -54,6 +55,7 @@ const COLUMNS: &[&str] = &[
     "queue_wait_p95",
     "queue_wait_p99",
     "load_seconds",
+    "gpu_share",
     "timer_lag_p99_seconds",
     "client_cpu_ratio",
     "valid",
@@ -139,6 +141,7 @@ pub(super) fn values(target_id: i64, sample: &Sample) -> Vec<Value> {
         integer(Some(m.short_outputs.into())),
         real(m.observed_parallelism),
         integer(m.observed_parallelism_peak.map(u64::from)),
+        integer(m.reported_slots.map(u64::from)),
     ];
     let latencies = [
         m.time_to_first_token,
@@ -154,6 +157,7 @@ pub(super) fn values(target_id: i64, sample: &Sample) -> Vec<Value> {
     let reasons: Vec<&str> = sample.invalid.iter().map(|reason| reason.as_str()).collect();
     values.extend([
         real(m.load_seconds),
+        real(m.gpu_share),
         real(m.timer_lag_p99_seconds),
         Value::Real(m.client_cpu_ratio),
         integer(Some(sample.is_valid().into())),
@@ -197,6 +201,10 @@ impl<'a, 'b> Columns<'a, 'b> {
 
     fn optional_count(&mut self) -> Result<Option<u64>, StoreError> {
         Ok(self.take::<Option<i64>>()?.and_then(|n| u64::try_from(n).ok()))
+    }
+
+    fn optional_small(&mut self) -> Result<Option<u32>, StoreError> {
+        Ok(self.optional_count()?.and_then(|n| u32::try_from(n).ok()))
     }
 
     pub(super) fn time(&mut self) -> Result<Timestamp, StoreError> {
@@ -263,7 +271,8 @@ pub(super) fn sample(target: &TargetId, row: &Row<'_>) -> Result<Sample, StoreEr
             token_source: c.token_source()?,
             short_outputs: c.small()?,
             observed_parallelism: c.take()?,
-            observed_parallelism_peak: c.optional_count()?.and_then(|n| u32::try_from(n).ok()),
+            observed_parallelism_peak: c.optional_small()?,
+            reported_slots: c.optional_small()?,
             time_to_first_token: c.quantiles()?,
             inter_token_latency: c.quantiles()?,
             time_per_output_token: c.quantiles()?,
@@ -271,6 +280,7 @@ pub(super) fn sample(target: &TargetId, row: &Row<'_>) -> Result<Sample, StoreEr
             worker_wait: c.quantiles()?,
             queue_wait: c.quantiles()?,
             load_seconds: c.take()?,
+            gpu_share: c.take()?,
             timer_lag_p99_seconds: c.take()?,
             client_cpu_ratio: c.take()?,
         },

@@ -59,6 +59,7 @@ fn sample(target: &TargetId, epoch: EpochId, cycle: u64, cell: Cell, completed_a
         short_outputs: 0,
         observed_parallelism: None,
         observed_parallelism_peak: None,
+        reported_slots: Some(4),
         time_to_first_token: quantiles(2.0 / rate),
         // A server that tells too little in every other cycle.
         inter_token_latency: quantiles(1.0 / rate).filter(|_| cycle.is_multiple_of(2)),
@@ -67,6 +68,7 @@ fn sample(target: &TargetId, epoch: EpochId, cycle: u64, cell: Cell, completed_a
         worker_wait: None,
         queue_wait: quantiles(0.5 * total_seconds),
         load_seconds: None,
+        gpu_share: Some(1.0 / f64::from(cell.batch)),
         timer_lag_p99_seconds: None,
         client_cpu_ratio: 0.01,
     };
@@ -385,7 +387,11 @@ async fn what_was_spent_outlives_a_restart_and_goes_after_two_days() {
 }
 
 /// The rows that each older schema added to those before it.
-const OLD_ROWS: [&str; 2] = [include_str!("fixtures/version_1.sql"), include_str!("fixtures/version_2.sql")];
+const OLD_ROWS: [&str; 3] = [
+    include_str!("fixtures/version_1.sql"),
+    include_str!("fixtures/version_2.sql"),
+    include_str!("fixtures/version_3.sql"),
+];
 
 /// A file as the releases of that schema left it.
 fn old_history(version: usize) -> TempDir {
@@ -424,7 +430,8 @@ fn check_upgraded(folder: &TempDir) {
     assert_eq!(number(&connection, "user_version").expect("a version"), MIGRATIONS.len() as u64);
     assert_eq!(number(&connection, "auto_vacuum").expect("a mode"), 2);
     // What an old release did not measure is unknown, and can be written from now on.
-    assert!(samples(folder.path(), EpochId(1)).iter().all(|sample| sample.measurement.queue_wait.is_none()));
+    let known = |m: &Measurement| m.queue_wait.is_some() || m.reported_slots.is_some() || m.gpu_share.is_some();
+    assert!(!samples(folder.path(), EpochId(1)).iter().any(|sample| known(&sample.measurement)));
     let lost: i64 = connection.query_row("SELECT 1 - COUNT(*) FROM latency", [], |row| row.get(0)).expect("a count");
     assert_eq!(lost, 0);
     // The aggregates of old samples know which ones have to stay.

@@ -16,7 +16,7 @@ use super::error::StoreError;
 use super::reader::Reader;
 use super::retention::{self, Pruned, SAMPLES_A_STEP};
 use super::schema::{Lock, open_to_write};
-use super::{FILE_NAME, aggregates, latency, ledger, rows};
+use super::{FILE_NAME, aggregates, canaries, latency, ledger, rows};
 use crate::domain::{Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, Sample, Spent, TargetId};
 
 /// Commands that may wait; a sample is one of them.
@@ -305,6 +305,12 @@ impl Scribe {
                 self.write_event(target_id, event.at, "epoch", &before.changes_to(epoch).join("; "))
             }
             Happening::Away { reason, .. } => self.write_event(target_id, event.at, "away", reason),
+            Happening::CanaryEnded(canary) => canaries::note(self.history.connection(), target_id, event.at, *canary),
+            Happening::SlotsSwitched { workers, reported, seconds } => {
+                let reported = reported.map_or_else(|| "nothing".to_owned(), |slots| slots.to_string());
+                let detail = format!("asked {workers}, reported {reported}, ready after {seconds:.1} s");
+                self.write_event(target_id, event.at, "slots_switched", &detail)
+            }
             Happening::FieldsDropped { fields, reason } => {
                 self.write_event(target_id, event.at, "fields_dropped", &format!("{}: {reason}", fields.join(", ")))
             }

@@ -116,7 +116,8 @@ fn sample(target: &TargetId, cell: Cell, cycle: u64) -> Sample {
         token_source: TokenSource::Usage,
         short_outputs: 0,
         observed_parallelism: None,
-        observed_parallelism_peak: None,
+        observed_parallelism_peak: Some(streams),
+        reported_slots: Some(24),
         time_to_first_token: None,
         inter_token_latency: None,
         time_per_output_token: None,
@@ -124,6 +125,7 @@ fn sample(target: &TargetId, cell: Cell, cycle: u64) -> Sample {
         worker_wait: None,
         queue_wait: None,
         load_seconds: None,
+        gpu_share: None,
         timer_lag_p99_seconds: None,
         client_cpu_ratio: 0.0,
     };

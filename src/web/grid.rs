@@ -1,6 +1,7 @@
 //! The grid of a target as a table: the token rate of every cell as a number and as a colour.
 
 use super::html::{counted, escaped, rate, repeats};
+use crate::analysis::slots::{EffectiveSlots, SlotsVerdict};
 use crate::domain::{Cell, Grid};
 use crate::soak::TargetSnapshot;
 use crate::soak::board::CellSnapshot;
@@ -42,9 +43,11 @@ pub(super) fn heat_map(target: &TargetSnapshot, grid: &Grid, number: usize) -> S
         "<h3 id=\"grid-{number}\">Tokens per second <small>median of each cell</small></h3>\n\
          <div class=\"grid\" role=\"region\" tabindex=\"0\" aria-labelledby=\"grid-{number}\">\n<table>\n<thead>\n\
          <tr><td></td><th scope=\"colgroup\" colspan=\"{columns}\">batch</th>\
-         <th scope=\"colgroup\" colspan=\"2\" class=\"best\">best of the row</th></tr>\n\
+         <th scope=\"colgroup\" colspan=\"2\" class=\"best\">best of the row</th>\
+         <th scope=\"colgroup\" colspan=\"2\" class=\"best\">slots</th></tr>\n\
          <tr><th scope=\"col\">workers</th>{batches}<th scope=\"col\" class=\"best\">batch</th>\
-         <th scope=\"col\">tokens/s</th></tr>\n</thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n{}",
+         <th scope=\"col\">tokens/s</th><th scope=\"col\" class=\"best\">told</th>\
+         <th scope=\"col\">seen</th></tr>\n</thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n{}",
         legend(target, grid, scale.as_ref())
     )
 }
@@ -57,7 +60,29 @@ fn row(target: &TargetSnapshot, grid: &Grid, workers: u32, scale: Option<&Scale>
         Some(best) => (best.cell.batch.to_string(), rate(best.tokens_per_second)),
         None => ("–".to_owned(), "–".to_owned()),
     };
-    format!("<tr><th scope=\"row\">{workers}</th>{cells}<td class=\"best\">{batch}</td><td>{rate}</td></tr>\n")
+    format!(
+        "<tr><th scope=\"row\">{workers}</th>{cells}<td class=\"best\">{batch}</td><td>{rate}</td>{}</tr>\n",
+        slots(target, workers)
+    )
+}
+
+/// What the server told and did of the slots that a row asked for.
+fn slots(target: &TargetSnapshot, workers: u32) -> String {
+    let row = target.row(workers);
+    let told = row.and_then(|row| row.reported).map_or_else(|| "–".to_owned(), |slots| slots.to_string());
+    let seen = row.and_then(|row| row.effective).map_or_else(|| "–".to_owned(), |effective| seen(&effective));
+    let (class, sign) = match row.map(|row| row.verdict) {
+        Some(verdict) if verdict.is_warned() => (" warned", " ⚠"),
+        Some(SlotsVerdict::Queueing) => ("", " q"),
+        _ => ("", ""),
+    };
+    format!("<td class=\"best{class}\">{told}</td><td class=\"slots{class}\">{seen}{sign}</td>")
+}
+
+/// Slots as they were seen: at least so many where no batch was large enough to show more.
+pub(super) fn seen(effective: &EffectiveSlots) -> String {
+    let bound = if effective.interval.upper.is_finite() { "" } else { "≥ " };
+    format!("{bound}{}", effective.slots.round())
 }
 
 fn cell(target: &TargetSnapshot, grid: &Grid, cell: Cell, scale: Option<&Scale>) -> String {
@@ -123,6 +148,7 @@ fn legend(target: &TargetSnapshot, grid: &Grid, scale: Option<&Scale>) -> String
     let mark = |class: &str, sign: &str, meaning: &str, is_there: bool| {
         is_there.then(|| format!("<li><span class=\"key {class}\" aria-hidden=\"true\">{sign}</span> {meaning}</li>"))
     };
+    let has = |is_so: fn(SlotsVerdict) -> bool| target.rows.iter().any(|row| is_so(row.verdict));
     let has_optimum = target.optimum.is_some();
     let has_rejected = target.cells.values().any(|known| known.estimate.is_none());
     let items: String = [
@@ -130,6 +156,13 @@ fn legend(target: &TargetSnapshot, grid: &Grid, scale: Option<&Scale>) -> String
         mark("optimum", "", "optimum", has_optimum),
         mark("row-best", "123", "best of its row", has_optimum),
         mark("running", "", "being measured", target.current.is_some()),
+        mark("", "⚠", "did not get the slots that it asked for", has(SlotsVerdict::is_warned)),
+        mark(
+            "",
+            "q",
+            "more workers than slots: the server's queue is measured",
+            has(|verdict| verdict == SlotsVerdict::Queueing),
+        ),
         mark("", "=", "the same work as the cell above, measured once", grid.cells().any(|cell| grid.is_copy(cell))),
         mark("", "×", "rejected so far", has_rejected),
         mark("", "·", "not measured yet", grid.measured().iter().any(|cell| !target.cells.contains_key(cell))),

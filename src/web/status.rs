@@ -13,6 +13,7 @@ use super::health::stands_still_since;
 use super::html::{counted, encoded, escaped, head, model_element, rate, repeats, span, time, time_element};
 use super::server::{Desk, Fault, live_page};
 use super::{App, grid};
+use crate::analysis::slots::RowSlots;
 use crate::domain::SchedulerState;
 use crate::soak::board::Note;
 use crate::soak::{Snapshot, TargetSnapshot};
@@ -79,10 +80,11 @@ fn section(target: &TargetSnapshot, number: usize, has_link: bool, now: Timestam
     format!(
         "<section aria-labelledby=\"target-{number}\">\n<div class=\"name\"><h2 id=\"target-{number}\">{name}</h2> \
          {} <span class=\"badge {class}\">{up}</span> \
-         {link}</div>\n{}{alarm}\
+         {link}</div>\n{}{alarm}{}\
          <div class=\"tiles\">\n{}{}{}</div>\n{}{}</section>\n",
         model_element(&target.id.model),
         facts(target),
+        mismatches(target),
         optimum_tile(target),
         now_tile(target, now),
         cycle_tile(target, now),
@@ -99,6 +101,11 @@ fn facts(target: &TargetSnapshot) -> String {
         None => server.kind.to_string(),
     });
     let slots = identity.and_then(|server| server.slots).map(|slots| slots.to_string());
+    let slots = if target.is_in_server_mode() {
+        Some(format!("{} now, set for each row", slots.unwrap_or_else(|| "not told".to_owned())))
+    } else {
+        slots
+    };
     let quantization = identity.and_then(|server| server.quantization.clone());
     let on_gpu = identity.and_then(|server| {
         let shown = share(server.gpu_share?);
@@ -138,8 +145,34 @@ fn optimum_tile(target: &TargetSnapshot) -> String {
     let estimate = target.cell(best.cell).and_then(|known| known.estimate);
     let sure = estimate.map_or_else(String::new, |estimate| format!("<p>{}</p>", repeats(&estimate)));
     let figure = format!("{} <small>tokens/s</small>", rate(best.tokens_per_second));
-    let story = format!("<p>{} × batch {}</p>{sure}", counted(best.cell.workers.into(), "worker"), best.cell.batch);
+    let warning = target
+        .row(best.cell.workers)
+        .filter(|row| row.verdict.is_warned())
+        .map_or_else(String::new, |row| format!("<p class=\"warning\">{}</p>", escaped(&mismatch(row))));
+    let story =
+        format!("<p>{} × batch {}</p>{sure}{warning}", counted(best.cell.workers.into(), "worker"), best.cell.batch);
     tile("best", "Optimum", &figure, &story)
+}
+
+/// A row that did not get its slots, in words.
+fn mismatch(row: &RowSlots) -> String {
+    let got = row.effective.map_or_else(|| "unknown".to_owned(), |effective| grid::seen(&effective));
+    let told = row.reported.map_or_else(String::new, |slots| format!(", the server tells of {slots}"));
+    format!("Warning: the row asked for {} slots; seen: {got}{told}", row.requested)
+}
+
+/// The rows that did not get their slots.
+fn mismatches(target: &TargetSnapshot) -> String {
+    let warned: Vec<String> =
+        target.rows.iter().filter(|row| row.verdict.is_warned()).map(|row| row.requested.to_string()).collect();
+    if warned.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<p class=\"warning\">Rows that did not get the slots they asked for: {}. They do not measure what their \
+         heading says.</p>\n",
+        warned.join(", ")
+    )
 }
 
 fn now_tile(target: &TargetSnapshot, now: Timestamp) -> String {
@@ -150,6 +183,8 @@ fn now_tile(target: &TargetSnapshot, now: Timestamp) -> String {
         SchedulerState::Pausing => "pausing",
         SchedulerState::WaitingForLane => "waiting for its lane",
         SchedulerState::WaitingForServer => "waiting for the server",
+        SchedulerState::SwitchingSlots => "giving the server its slots",
+        SchedulerState::Canary => "loading the model anew",
         SchedulerState::Yielding => "yielding to others who use the server",
         SchedulerState::OutsideWindow => "outside its hours",
         SchedulerState::OverBudget => "waiting for its budget",

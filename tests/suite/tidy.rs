@@ -5,26 +5,40 @@ use std::path::{Path, PathBuf};
 use crate::support::root;
 
 /// Each folder of `src` with the folders that it may import, beside itself.
-const FLOORS: [(&str, &[&str]); 12] = [
+const FLOORS: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("analysis", &["domain"]),
     ("client", LOW),
     ("environment", LOW),
+    ("process", &["domain"]),
     ("store", LOW),
     ("sim", LOW),
     ("soak", MIDDLE),
     ("metrics", HIGH),
     ("report", HIGH),
-    ("web", &["domain", "analysis", "client", "environment", "store", "sim", "soak", "metrics", "report"]),
+    ("web", &["domain", "analysis", "client", "environment", "process", "store", "sim", "soak", "metrics", "report"]),
     ("config", &["domain"]),
     (
         "cli",
-        &["domain", "analysis", "client", "environment", "store", "sim", "soak", "metrics", "report", "web", "config"],
+        &[
+            "domain",
+            "analysis",
+            "client",
+            "environment",
+            "process",
+            "store",
+            "sim",
+            "soak",
+            "metrics",
+            "report",
+            "web",
+            "config",
+        ],
     ),
 ];
 const LOW: &[&str] = &["domain", "analysis"];
-const MIDDLE: &[&str] = &["domain", "analysis", "client", "environment", "store", "sim"];
-const HIGH: &[&str] = &["domain", "analysis", "client", "environment", "store", "sim", "soak"];
+const MIDDLE: &[&str] = &["domain", "analysis", "client", "environment", "process", "store", "sim"];
+const HIGH: &[&str] = &["domain", "analysis", "client", "environment", "process", "store", "sim", "soak"];
 
 /// Lines that a file may have without a reason.
 const MOST_LINES: usize = 500;

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use crate::domain::Endpoint;
 use crate::domain::plan::{Api, CellDetail, CellOrder, HistogramLabels};
+use crate::domain::slots::SlotsMode;
 
 use super::kind::Choices;
+use super::preset::ServerPreset;
 use super::value::Lists;
 
 mod budget;
 mod file;
 mod schedule;
+mod slots;
 mod target;
 mod validity;
 
@@ -23,6 +26,7 @@ pub(super) use schedule::draw_seed;
 pub(super) use target::default_grid;
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -45,6 +49,7 @@ pub(super) const PROMPT_TOKENS: RangeInclusive<u32> = 8..=16_384;
 pub(super) const OUTPUT_TOKENS: RangeInclusive<u32> = 1..=32_768;
 pub(super) const TEMPERATURE: RangeInclusive<f64> = 0.0..=2.0;
 pub(super) const WARMUP_REQUESTS: RangeInclusive<u32> = 0..=100;
+pub(super) const CONTEXT_PER_SLOT: RangeInclusive<u32> = 1..=10_000_000;
 
 /// The largest whole number that JSON, SQLite and a Prometheus sample all hold exactly.
 const LARGEST_EXACT: u64 = (1 << 53) - 1;
@@ -54,6 +59,8 @@ const COUNT: RangeInclusive<u64> = 1..=LARGEST_EXACT;
 /// Each target has series, a folder and tasks of its own.
 const MOST_TARGETS: usize = 256;
 const MOST_WINDOWS: usize = 64;
+/// Words of a command line.
+const MOST_WORDS: usize = 256;
 
 pub(super) const APIS: Choices<Api> = &[("auto", Api::Auto), ("ollama", Api::Ollama), ("openai", Api::OpenAi)];
 pub(super) const ENDPOINTS: Choices<Endpoint> =
@@ -62,6 +69,10 @@ pub(super) const ORDERS: Choices<CellOrder> = &[("shuffled", CellOrder::Shuffled
 /// Whether prefix caches are avoided.
 pub(super) const PREFIX_CACHE: Choices<bool> = &[("avoid", true), ("allow", false)];
 pub(super) const PRESETS: Choices<Preset> = &[("auto", Preset::Auto), ("legacy", Preset::Legacy)];
+pub(super) const SLOTS_MODES: Choices<SlotsMode> =
+    &[(SlotsMode::Client.as_str(), SlotsMode::Client), (SlotsMode::Server.as_str(), SlotsMode::Server)];
+pub(super) const SERVER_PRESETS: Choices<ServerPreset> =
+    &[("ollama", ServerPreset::Ollama), ("llama-server", ServerPreset::LlamaServer), ("vllm", ServerPreset::Vllm)];
 pub(super) const CELL_DETAILS: Choices<CellDetail> =
     &[("full", CellDetail::Full), ("core", CellDetail::Core), ("off", CellDetail::Off)];
 pub(super) const HISTOGRAM_LABELS: Lists<HistogramLabels> = &[

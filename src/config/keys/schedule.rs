@@ -32,12 +32,13 @@ pub(super) fn schedule(s: &mut Section<'_>, around: Surroundings<'_>) -> (Schedu
         windows: windows(s, around),
         max_duty: s.take_or("max_duty", default.max_duty, share(MAX_DUTY)),
         yield_to_foreign_load: s.take_or("yield_to_foreign_load", default.yield_to_foreign_load, flag()),
+        canary_every: default.canary_every,
     };
     (plan, given.is_none())
 }
 
 fn windows(s: &mut Section<'_>, around: Surroundings<'_>) -> Windows {
-    let windows = s.list("windows", MOST_WINDOWS, window());
+    let windows = s.list("windows", 0..=MOST_WINDOWS, window());
     let named = s.take("time_zone", zone());
     let is_wrong = named.is_none() && s.has("time_zone");
     // Without windows no clock on a wall matters, and none need be known.

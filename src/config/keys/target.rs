@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::domain::Grid;
 use crate::domain::plan::{Connection, GridPlan, Prompts, RequestPlan, Secret, TargetPlan};
+use crate::domain::slots::SlotsMode;
 
 use super::super::files::Surroundings;
 use super::super::kind::{duration, flag, number, one_of, text, whole};
@@ -12,6 +13,7 @@ use super::super::problem::Fault;
 use super::super::section::Section;
 use super::super::value::{HEADER_NAME, ServerUrl, axis, header, name, server_url};
 use super::budget::{budget, largest};
+use super::slots::{Served, slots};
 use super::validity::validity;
 use super::{
     APIS, CONNECT_TIMEOUT, ENDPOINTS, MOST_TARGETS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, Preset,
@@ -38,18 +40,21 @@ fn target(s: &mut Section<'_>, around: Surroundings<'_>, warmup_requests: u32) -
     let model = s.take("model", text());
     let lane = s.take("lane", text());
     let connection = connection(s, around);
-    let grid = s.section("grid", grid);
+    let served = Served { server: url.as_ref(), model: model.as_deref(), around };
+    let slots = s.section("slots", |s| slots(s, served));
+    let grid = s.section("grid", |s| grid(s, slots.mode()));
     let (request, connect_timeout) = s.section("request", |s| request(s, around));
     let largest = largest(&grid, &request, warmup_requests);
     let budget = s.section("budget", |s| budget(s, largest));
     let validity = s.section("validity", validity);
-    let ServerUrl { url, host } = url?;
+    let ServerUrl { url, host, .. } = url?;
     Some(TargetPlan {
         name: name?,
         model,
         connection: Connection { url, connect_timeout, ..connection },
         lane: lane.unwrap_or(host),
         grid,
+        slots,
         request,
         budget,
         validity,
@@ -99,12 +104,19 @@ pub(in crate::config) fn default_grid() -> (Preset, bool) {
     }
 }
 
-fn grid(s: &mut Section<'_>) -> GridPlan {
-    let (preset, share_equivalent_cells) = default_grid();
+/// Cells are shared in client mode alone: where each row has a server of its own, no two
+/// cells are the same work.
+fn grid(s: &mut Section<'_>, slots: SlotsMode) -> GridPlan {
+    let (preset, shared_by_default) = default_grid();
+    let is_client = slots == SlotsMode::Client;
     let preset = s.take_or("preset", preset, one_of(PRESETS));
     let workers = s.take("workers", axis());
     let batch = s.take("batch", axis());
-    let share_equivalent_cells = s.take_or("share_equivalent_cells", share_equivalent_cells, flag());
+    let share_equivalent_cells = s.take_or("share_equivalent_cells", shared_by_default && is_client, flag());
+    if share_equivalent_cells && !is_client {
+        let fault = Fault::new("excludes `slots.mode: server`, whose rows are servers of their own");
+        s.complain("share_equivalent_cells", fault.hint("remove it, or set it to false"));
+    }
     s.exclude("preset", "workers");
     s.exclude("preset", "batch");
     s.pair("workers", "batch");

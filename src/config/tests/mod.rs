@@ -18,6 +18,7 @@ mod files;
 mod limits;
 mod schedule;
 mod schema;
+mod slots;
 mod sound;
 mod unsound;
 

@@ -41,7 +41,8 @@ fn keys_of_reader() -> Keys {
     let yaml = format!(
         "{{{strange}, storage: {section}, schedule: {section}, report: {section},
          metrics: {{{strange}, buckets: {section}}},
-         targets: [{{{strange}, tls: {section}, grid: {section}, request: {section}, budget: {section},
+         targets: [{{{strange}, tls: {section}, grid: {section},
+                    slots: {{{strange}, process: {section}}}, request: {section}, budget: {section},
                     validity: {section}}}]}}"
     );
     let Problems(problems) = read(&yaml).expect_err("has unknown keys");
@@ -114,7 +115,14 @@ fn what_is_sound_is_valid() {
          metrics: {histogram_labels: [], buckets: {request_duration: [1, 2.5]}}\nstorage:\n",
     );
     let uncommented = default_yaml().replace("# lane", "lane").replace("# ca_file", "ca_file");
-    let own = [("minimal", minimal), ("much", much), ("default", default_yaml()), ("uncommented", uncommented)];
+    let hook = target("    slots:\n      mode: server\n      process:\n      command: [set, '{workers}']\n");
+    let own = [
+        ("minimal", minimal),
+        ("much", much),
+        ("hook", hook),
+        ("default", default_yaml()),
+        ("uncommented", uncommented),
+    ];
     for (name, text) in own.into_iter().map(|(name, text)| (name.to_owned(), text)).chain(examples()) {
         assert_eq!(faults(&validator, &text), [""; 0], "{name}");
     }
@@ -139,6 +147,19 @@ fn what_is_unsound_is_invalid() {
         "    grid: {preset: auto, workers: [1], batch: [1]}",
         "    grid: {workers: [0], batch: [1]}",
         "    grid: {workers: [], batch: [1]}",
+        "    slots: {mode: both}",
+        "    slots: {mode: server}",
+        "    slots: {process: {preset: ollama}}",
+        "    slots: {mode: client, command: ['{workers}']}",
+        "    slots: {mode: server, process: {preset: ollama}, command: ['{workers}']}",
+        "    slots: {mode: server, process: {}}",
+        "    slots: {mode: server, process: {preset: tgi}}",
+        "    slots: {mode: server, process: {preset: ollama, command: ['{workers}']}}",
+        "    slots: {mode: server, process: {command: ['{workers}'], arguments: []}}",
+        "    slots: {mode: server, process: {command: ['{workers}'], environment: {A B: c}}}",
+        "    slots: {mode: server, process: {preset: ollama, context_per_slot: 0}}",
+        "    slots: {mode: server, command: []}",
+        "    slots: {mode: server, command: [1]}",
         "    request: {timeout: 5}",
         "    request: {timeout: 5m1h}",
         "    request: {timeout: ''}",

@@ -3,7 +3,7 @@
 use super::super::chart;
 use super::super::figures::Figures;
 use super::super::markdown::{Table, code, text};
-use super::super::number::{figure, time};
+use super::super::number::{figure, percent, time};
 use super::super::words::{Extent, Words};
 use super::Page;
 
@@ -40,6 +40,9 @@ fn introduction(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     };
     let written = (words.written)(&time(input.generated_at), &text(input.version));
     page.paragraph(format!("{about}\n{measured}\n{written}"));
+    if let Some((samples, least)) = figures.partly_on_cpu() {
+        page.paragraph((words.partly_on_cpu)(samples, &percent(least)));
+    }
 }
 
 fn optima(page: &mut Page, figures: &Figures<'_>, words: &Words) {

@@ -34,13 +34,22 @@ struct Ask {
     messages: Vec<Message>,
     raw: bool,
     stream: bool,
+    keep_alive: Value,
     options: Options,
+}
+
+impl Ask {
+    /// Whether the model goes as soon as the request is answered.
+    fn lets_go(&self) -> bool {
+        self.keep_alive == 0 || self.keep_alive.as_str().is_some_and(|text| text.trim_end_matches('s') == "0")
+    }
 }
 
 impl Default for Ask {
     fn default() -> Self {
         let options = Options::default();
-        Self { model: String::new(), prompt: String::new(), messages: Vec::new(), raw: false, stream: true, options }
+        let (model, prompt, messages, keep_alive) = (String::new(), String::new(), Vec::new(), Value::Null);
+        Self { model, prompt, messages, raw: false, stream: true, keep_alive, options }
     }
 }
 
@@ -89,6 +98,9 @@ async fn loaded(State(desk): State<Desk>) -> Response {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the model's bytes")]
     let bytes_on_gpu = (MODEL_BYTES as f64 * desk.server.options().gpu_share.clamp(0.0, 1.0)) as u64;
     let expires_at = EXPIRES_AT.checked_add(fell_idle).unwrap_or(EXPIRES_AT);
+    if !desk.server.is_loaded() {
+        return super::json(&json!({ "models": [] }));
+    }
     super::json(&json!({ "models": [{
         "name": card.name, "model": card.name, "size": MODEL_BYTES, "size_vram": bytes_on_gpu,
         "digest": card.digest, "context_length": card.context_per_slot, "expires_at": expires_at.to_string(),
@@ -130,7 +142,14 @@ async fn generate(desk: Desk, body: Bytes, chat: bool) -> Response {
     };
     let lines = Lines::new(&card, chat);
     let prompt = if chat { chat_prompt(&ask.messages) } else { Some(ask.prompt.clone()).filter(|p| !p.is_empty()) };
-    let Some(prompt) = prompt else { return super::json(&only_loaded(&card, chat)) };
+    let Some(prompt) = prompt else {
+        if ask.lets_go() {
+            desk.server.unload().await;
+            return super::json(&without_answer(&card, chat, "unload"));
+        }
+        desk.server.load().await;
+        return super::json(&without_answer(&card, chat, "load"));
+    };
     let templated = !chat && !ask.raw;
     let spec = GenerateSpec {
         prompt: if templated { format!("<start_of_turn>user\n{prompt}<end_of_turn>\n") } else { prompt },
@@ -140,6 +159,7 @@ async fn generate(desk: Desk, body: Bytes, chat: bool) -> Response {
         cache_prompt: true,
         cache_salt: String::new(),
         seed: seed(ask.options.seed),
+        cold_load: desk.server.load().await,
     };
     let answer = match desk.server.generate(&spec) {
         Ok(answer) => answer,
@@ -156,9 +176,9 @@ async fn generate(desk: Desk, body: Bytes, chat: bool) -> Response {
     super::typed(super::JSON, out)
 }
 
-/// A request without a prompt loads the model and says so.
-fn only_loaded(card: &ModelCard, chat: bool) -> Value {
-    let mut line = json!({ "model": card.name, "created_at": CREATED_AT, "done": true, "done_reason": "load" });
+/// A request without a prompt loads or unloads the model and says so.
+fn without_answer(card: &ModelCard, chat: bool, reason: &str) -> Value {
+    let mut line = json!({ "model": card.name, "created_at": CREATED_AT, "done": true, "done_reason": reason });
     if let Some(members) = line.as_object_mut() {
         if chat {
             members.insert("message".to_owned(), json!({ "role": "assistant", "content": "" }));

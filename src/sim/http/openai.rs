@@ -146,6 +146,7 @@ fn spec(api: SimApi, ask: &Ask, chat: bool, prompt: String) -> GenerateSpec {
         cache_prompt: !(llama_cpp && ask.cache_prompt == Some(false)),
         cache_salt: if llama_cpp { String::new() } else { ask.cache_salt.clone() },
         seed: seed(ask.seed),
+        cold_load: None,
     }
 }
 

@@ -31,7 +31,8 @@ async fn records(cell: Cell, slots: u32, output_tokens: u32) -> Vec<RequestRecor
 /// Measures one cell of a fresh server.
 async fn measured(cell: Cell, slots: u32, output_tokens: u32) -> Measurement {
     let records = records(cell, slots, output_tokens).await;
-    let circumstances = Circumstances { cell, slots: Some(slots), timer_lag_p99: None, client_cpu_ratio: 0.0 };
+    let circumstances =
+        Circumstances { cell, slots: Some(slots), gpu_share: None, timer_lag_p99: None, client_cpu_ratio: 0.0 };
     measure(&records, circumstances).expect("has records").0
 }
 

@@ -1,8 +1,10 @@
 //! The engine against the simulated server, on a paused clock: exact numbers, no sleeping.
 
 mod batch;
+mod canary;
 mod good_neighbour;
 mod roster;
+mod slots;
 mod stage;
 mod validity;
 mod work;

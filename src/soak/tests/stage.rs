@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::plan::{BudgetPlan, Connection, GridPlan, RequestPlan, SchedulePlan, TargetPlan, ValidityPlan};
+use crate::domain::slots::SlotsPlan;
 use crate::domain::{Cell, Event, Grid, Happening, TargetId};
 use crate::sim::{Profile, SimOptions, SimServer};
 use crate::soak::{Bus, Control, LagMeter, Limits, MemoryBackend, Roster, Soak, SoakTarget, WallClock};
@@ -74,6 +75,7 @@ impl Stage {
             connection: Connection::default(),
             lane: lane.to_owned(),
             grid: GridPlan::Fixed(grid),
+            slots: SlotsPlan::default(),
             request: RequestPlan { output_tokens: 4, ..RequestPlan::default() },
             budget: BudgetPlan::default(),
             validity: ValidityPlan::default(),
@@ -87,6 +89,7 @@ impl Stage {
             id: TargetId::new(&plan.name, ""),
             plan: Arc::new(plan),
             spent: Vec::new(),
+            canary_at: None,
         }
     }
 

@@ -180,17 +180,20 @@ async fn the_usual_length_outlives_the_program() {
 #[tokio::test(start_paused = true)]
 async fn a_model_that_is_loaded_in_a_sample_is_found_out_and_the_usual_overhead_is_not() {
     let load = |milliseconds| Duration::from_millis(milliseconds)..=Duration::from_millis(milliseconds);
-    for (name, loading, expected) in [
-        ("loaded", 3_000, &[(3, &[InvalidReason::ModelLoad][..])][..]),
-        ("twenty times the usual", 1_900, &[]),
-        ("as ever", 100, &[]),
+    let third = &[(3, &[InvalidReason::ModelLoad][..])][..];
+    for (name, usual, loading, expected) in [
+        ("loaded", 100, 3_000, third),
+        ("twenty times the usual", 100, 1_900, &[]),
+        ("as ever", 100, 100, &[]),
+        ("slow from the start", 900, 900, &[]),
+        ("slow from the start and loaded", 900, 20_000, third),
     ] {
         let mut stage = Stage::new(4);
-        stage.server.set_load(load(100));
+        stage.server.set_load(load(usual));
         stage.cycles = Some(5);
         let provoke = |server: &SimServer, number| match number {
             3 => server.set_load(load(loading)),
-            4 => server.set_load(load(100)),
+            4 => server.set_load(load(usual)),
             _ => {}
         };
         let ended = measured(&mut stage, &grid(&[2], &[2]), answers_of(4), provoke).await;

@@ -29,6 +29,7 @@ async fn a_cycle_measures_each_canonical_cell_once_in_its_seeded_order() {
 #[tokio::test(start_paused = true)]
 async fn the_history_gives_a_sample_back_as_it_was() {
     let mut stage = Stage::new(2);
+    stage.server = SimServer::start(SimOptions { gpu_share: 0.625, ..exact(2) });
     let grid = Grid::new(&[1, 2], &[1, 3], true).expect("sound");
     let events = stage.run(vec![stage.target("t", "a", grid)]).await;
     let published: Vec<_> = events
@@ -41,6 +42,7 @@ async fn the_history_gives_a_sample_back_as_it_was() {
     let history = Reader::open(stage.folder.path()).expect("a history");
     let epoch = history.newest_epoch("t", None).expect("readable").expect("measured");
     assert_eq!(history.samples(&epoch.target, epoch.epoch.id).expect("readable"), published);
+    assert!(published.iter().all(|sample| sample.measurement.gpu_share == Some(0.625)), "told with the identity");
 }
 
 #[tokio::test(start_paused = true)]

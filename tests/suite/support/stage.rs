@@ -27,6 +27,9 @@ pub(crate) struct Target<'a> {
     pub(crate) url: String,
     pub(crate) lane: &'a str,
     pub(crate) grid: &'a str,
+    /// The server's first where it is empty.
+    pub(crate) model: &'a str,
+    pub(crate) slots: &'a str,
     pub(crate) request: &'a str,
 }
 
@@ -37,6 +40,8 @@ impl Target<'_> {
             url: format!("http://{address}"),
             lane: "lane",
             grid: "{workers: [1, 2], batch: [1, 4]}",
+            model: "",
+            slots: "{}",
             request: "{output_tokens: 8}",
         }
     }
@@ -76,10 +81,9 @@ impl Stage {
     /// Writes the configuration of some targets and returns its path.
     pub(crate) fn configure(&self, targets: &[Target<'_>]) -> String {
         let mut text = "schedule: {pause_between_samples: 20ms}\ntargets:\n".to_owned();
-        for Target { name, url, lane, grid, request } in targets {
-            text += &format!(
-                "  - name: {name}\n    url: {url}\n    lane: {lane}\n    grid: {grid}\n    request: {request}\n"
-            );
+        for Target { name, url, lane, grid, model, slots, request } in targets {
+            text += &format!("  - name: {name}\n    url: {url}\n    lane: {lane}\n    model: {model}\n");
+            text += &format!("    grid: {grid}\n    slots: {slots}\n    request: {request}\n");
         }
         self.write("llmsoak.yml", &text)
     }
