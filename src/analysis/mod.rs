@@ -4,6 +4,7 @@
 
 mod cholesky;
 pub mod chooser;
+pub mod conclusions;
 mod curve;
 pub mod drift;
 pub mod estimate;

@@ -43,6 +43,15 @@ pub struct CellService {
     pub inter_token_latency_p95: Option<f64>,
 }
 
+impl Default for ServiceLevel {
+    fn default() -> Self {
+        Self {
+            time_to_first_token_p95: Some(Duration::from_secs(2)),
+            inter_token_latency_p95: Some(Duration::from_millis(100)),
+        }
+    }
+}
+
 impl CellService {
     /// Whether the cell keeps the limits. What was not measured keeps none.
     fn keeps(&self, level: ServiceLevel) -> bool {

@@ -24,13 +24,13 @@ pub struct SlotEvidence {
 }
 
 impl SlotEvidence {
-    pub fn of(sample: &Sample, reported_slots: Option<u32>) -> Self {
+    pub fn of(sample: &Sample) -> Self {
         let measurement = &sample.measurement;
         let rate = measurement.tokens_per_second;
         Self {
             cell: sample.cell,
             parallelism_peak: measurement.observed_parallelism_peak,
-            reported_slots,
+            reported_slots: measurement.reported_slots,
             seconds_per_step: (rate > 0.0).then(|| f64::from(sample.cell.batch) / rate),
         }
     }

@@ -157,7 +157,7 @@ impl TargetSnapshot {
             }
             cell.estimate = RateEstimate::of(rates.make_contiguous());
             let seen = Arc::make_mut(&mut cell.seen_slots);
-            seen.push_back(SlotEvidence::of(sample, sample.measurement.reported_slots));
+            seen.push_back(SlotEvidence::of(sample));
             if seen.len() > SLOTS_KEPT {
                 seen.pop_front();
             }

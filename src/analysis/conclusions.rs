@@ -1,0 +1,196 @@
+//! From the samples of an epoch to all that is concluded from them: the one way there is.
+//!
+//! The board, the report and the scheduler ask here, so that they say the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::drift::{Drift, ReferencePoint};
+use super::estimate::RateEstimates;
+use super::objective::{CellService, Contest, Optimum, ServiceLevel, optimum};
+use super::quantile::median;
+use super::slots::{self, RowSlots, SlotEvidence, SlotsVerdict};
+use super::step::{self, StepFit, StepPoint};
+use crate::domain::{Cell, Grid, Sample};
+
+/// The samples that estimates are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The newest of each cell.
+    pub samples: usize,
+    /// Before the newest of all.
+    pub age: Duration,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { samples: 50, age: Duration::from_secs(7 * 86_400) }
+    }
+}
+
+/// What is asked, beside the samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub grid: &'a Grid,
+    /// Whether the workers of a row are the server's own slots.
+    pub is_server_mode: bool,
+    pub window: Window,
+    pub service_level: ServiceLevel,
+    /// The cell that is measured several times a cycle.
+    pub reference: Option<Cell>,
+    /// The optimum that was concluded before.
+    pub published: Option<&'a Optimum>,
+}
+
+/// What the machine did while cells were measured, as the reference cell shows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MachineDrift {
+    /// The reference cell's rate about which it drifts, tokens per second.
+    pub tokens_per_second: f64,
+    /// Relative standard deviation of the drift.
+    pub scale: f64,
+}
+
+/// What the samples of an epoch say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conclusions {
+    pub rates: RateEstimates,
+    /// By canonical cell.
+    pub services: BTreeMap<Cell, CellService>,
+    /// By workers.
+    pub rows: Vec<RowSlots>,
+    pub step: Option<StepFit>,
+    /// Taken off the rates before anything was estimated; `None` where none shows.
+    pub drift: Option<MachineDrift>,
+    pub optimum: Option<Optimum>,
+}
+
+impl Conclusions {
+    /// Concludes from the samples of an epoch, the oldest of each cell first. Those that are
+    /// not valid, not of the grid or outside the window say nothing.
+    pub fn of<'s>(question: &Question<'_>, samples: impl IntoIterator<Item = &'s Sample>) -> Self {
+        let cells = usable(question, samples);
+        let evidence: Vec<SlotEvidence> = cells.values().flatten().map(|sample| SlotEvidence::of(sample)).collect();
+        let rows = slots::rows(question.grid, question.is_server_mode, &evidence);
+        let services: BTreeMap<Cell, CellService> =
+            cells.iter().map(|(&cell, samples)| (cell, service(samples))).collect();
+        let (rates, drift) = rates(question, &cells);
+        let warned_rows: BTreeSet<u32> =
+            rows.iter().filter(|row| row.verdict.is_warned()).map(|row| row.requested).collect();
+        let optimum = optimum(&Contest {
+            grid: question.grid,
+            rates: &rates,
+            services: &services,
+            service_level: question.service_level,
+            warned_rows: &warned_rows,
+            published: question.published,
+        });
+        let step = step::fit(&step_points(question.grid, &rates, &services, &rows));
+        Self { rates, services, rows, step, drift, optimum }
+    }
+
+    /// Worker counts whose rows answer no question: they queue, or did not get their slots.
+    pub fn skipped_rows(&self) -> BTreeSet<u32> {
+        let is_skipped = |row: &&RowSlots| row.verdict.is_warned() || row.verdict == SlotsVerdict::Queueing;
+        self.rows.iter().filter(is_skipped).map(|row| row.requested).collect()
+    }
+}
+
+type Cells<'s> = BTreeMap<Cell, Vec<&'s Sample>>;
+
+fn usable<'s>(question: &Question<'_>, samples: impl IntoIterator<Item = &'s Sample>) -> Cells<'s> {
+    let mut cells = Cells::new();
+    for sample in samples.into_iter().filter(|s| s.is_valid() && question.grid.contains(s.cell)) {
+        cells.entry(question.grid.canonical(sample.cell)).or_default().push(sample);
+    }
+    let newest = cells.values().flatten().map(|sample| sample.completed_at).max();
+    let oldest = newest.and_then(|newest| newest.checked_sub(question.window.age).ok()).unwrap_or(Timestamp::MIN);
+    for samples in cells.values_mut() {
+        samples.retain(|sample| sample.completed_at >= oldest);
+        let surplus = samples.len().saturating_sub(question.window.samples);
+        samples.drain(..surplus);
+    }
+    cells.retain(|_, samples| !samples.is_empty());
+    cells
+}
+
+fn service(samples: &[&Sample]) -> CellService {
+    let middle = |of: &dyn Fn(&Sample) -> Option<f64>| {
+        median(&samples.iter().filter_map(|sample| of(sample)).collect::<Vec<_>>())
+    };
+    CellService {
+        steady_tokens_per_second: middle(&|sample| sample.measurement.steady_tokens_per_second),
+        time_to_first_token_p95: middle(&|sample| Some(sample.measurement.time_to_first_token?.p95)),
+        inter_token_latency_p95: middle(&|sample| Some(sample.measurement.inter_token_latency?.p95)),
+    }
+}
+
+/// The estimates, and the drift that was taken off before.
+///
+/// What the reference cell shows may be its own: it is the machine's where taking it off
+/// makes the other cells scatter less.
+fn rates(question: &Question<'_>, cells: &Cells<'_>) -> (RateEstimates, Option<MachineDrift>) {
+    let plain = RateEstimates::of(&rates_of(cells, |sample| sample.measurement.tokens_per_second));
+    let Some(reference) = question.reference.map(|cell| question.grid.canonical(cell)) else { return (plain, None) };
+    let seconds = |sample: &Sample| sample.started_at.as_second() as f64;
+    let points: Vec<ReferencePoint> = cells
+        .get(&reference)
+        .into_iter()
+        .flatten()
+        .map(|sample| ReferencePoint {
+            at_seconds: seconds(sample),
+            tokens_per_second: sample.measurement.tokens_per_second,
+        })
+        .collect();
+    let Some(drift) = Drift::of(&points) else { return (plain, None) };
+    let mut corrected = rates_of(cells, |s| drift.corrected(seconds(s), s.measurement.tokens_per_second));
+    let mut others = corrected.clone();
+    others.remove(&reference);
+    let mut before = rates_of(cells, |sample| sample.measurement.tokens_per_second);
+    let own = before.remove(&reference);
+    if RateEstimates::of(&others).noise >= RateEstimates::of(&before).noise {
+        return (plain, None);
+    }
+    // The reference cell gave the drift: less of it is left there than there was.
+    corrected.extend(own.map(|own| (reference, own)));
+    let seen = MachineDrift { tokens_per_second: drift.level(), scale: drift.scale() };
+    (RateEstimates::of(&corrected), Some(seen))
+}
+
+fn rates_of(cells: &Cells<'_>, rate: impl Fn(&Sample) -> f64) -> BTreeMap<Cell, Vec<f64>> {
+    cells.iter().map(|(&cell, samples)| (cell, samples.iter().map(|sample| rate(sample)).collect())).collect()
+}
+
+/// What each cell says of the server's step: the steady rate, where there is one, of as many
+/// streams as the row was seen to have; else the whole batch through that many slots.
+fn step_points(
+    grid: &Grid,
+    rates: &RateEstimates,
+    services: &BTreeMap<Cell, CellService>,
+    rows: &[RowSlots],
+) -> Vec<StepPoint> {
+    let slots_of = |workers: u32| {
+        let row = rows.iter().find(|row| row.requested == workers)?;
+        let slots = (row.verdict != SlotsVerdict::OutOfLine).then_some(row.effective?.slots)?;
+        Some(slots.max(1.0))
+    };
+    let point = |cell: Cell| {
+        let (slots, batch) = (slots_of(cell.workers)?, f64::from(cell.batch));
+        let steady = services.get(&cell).and_then(|service| service.steady_tokens_per_second);
+        Some(match steady {
+            Some(rate) => {
+                let streams = slots.min(batch);
+                StepPoint { cell, waves: 1.0, streams, seconds: streams / rate }
+            }
+            None => StepPoint {
+                cell,
+                waves: (batch / slots).ceil(),
+                streams: batch,
+                seconds: batch / rates.get(cell)?.median,
+            },
+        })
+    };
+    grid.measured().into_iter().filter_map(point).collect()
+}
