@@ -194,3 +194,121 @@ fn step_points(
     };
     grid.measured().into_iter().filter_map(point).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::analysis::interval::normal_quantile;
+    use crate::analysis::measure::tests::stream;
+    use crate::analysis::measure::{Circumstances, measure};
+    use crate::domain::{EpochId, InvalidReason, TargetId};
+
+    /// A batch through that many slots, a token every 20 ms + 2 ms a stream, at a speed.
+    fn sample(cell: Cell, slots: u64, number: i64, speed: f64) -> Sample {
+        let at_once = u64::from(cell.concurrency()).min(slots);
+        let step = 20 + 2 * at_once;
+        let records: Vec<_> = (0..u64::from(cell.batch))
+            .map(|request| {
+                let start = request / at_once * 50 * step + step;
+                let tokens: Vec<u64> = (0..50).map(|n| start + n * step).collect();
+                stream(0, &tokens, start + 49 * step)
+            })
+            .collect();
+        let circumstances =
+            Circumstances { cell, slots: None, timer_lag_p99: None, client_cpu_ratio: 0.0, gpu_share: None };
+        let (mut measurement, _) = measure(&records, circumstances).expect("has records");
+        measurement.tokens_per_second *= speed;
+        measurement.steady_tokens_per_second = measurement.steady_tokens_per_second.map(|rate| rate * speed);
+        let started_at = Timestamp::from_second(1_000_000 + 60 * number).expect("in range");
+        Sample {
+            target: TargetId { name: Arc::from("here"), model: Arc::from("tiny") },
+            epoch: EpochId(1),
+            cycle: 1,
+            cell,
+            started_at,
+            completed_at: started_at,
+            measurement,
+            invalid: Vec::new(),
+        }
+    }
+
+    fn question(grid: &Grid) -> Question<'_> {
+        Question {
+            grid,
+            is_server_mode: false,
+            window: Window::default(),
+            service_level: ServiceLevel::default(),
+            reference: None,
+            published: None,
+        }
+    }
+
+    fn grid() -> Grid {
+        Grid::new(&[1, 2, 4, 8], &[1, 2, 4, 8, 16, 32], true).expect("sound")
+    }
+
+    /// Three cycles of a server with four slots.
+    fn samples(grid: &Grid) -> Vec<Sample> {
+        let cells = grid.measured().into_iter().cycle().take(3 * grid.measured().len());
+        cells.zip(0..).map(|(cell, n)| sample(cell, 4, n, 1.0 + 0.01 * ((n * 7 % 5) as f64 - 2.0))).collect()
+    }
+
+    #[test]
+    fn a_server_of_four_slots_is_known_by_its_samples() {
+        let grid = grid();
+        let conclusions = Conclusions::of(&question(&grid), &samples(&grid));
+        let verdicts: Vec<SlotsVerdict> = conclusions.rows.iter().map(|row| row.verdict).collect();
+        let [granted, queueing] = [SlotsVerdict::Granted, SlotsVerdict::Queueing];
+        assert_eq!(verdicts, [granted, granted, granted, queueing]);
+        assert_eq!(conclusions.skipped_rows(), [8].into());
+        let step = conclusions.step.expect("enough cells");
+        assert!((step.fixed_seconds.value - 0.020).abs() < 0.002, "{step:?}");
+        assert!((step.per_stream_seconds.value - 0.002).abs() < 0.000_5, "{step:?}");
+        let optimum = conclusions.optimum.expect("was measured");
+        assert_eq!(optimum.frugal.cell.workers, 4);
+        assert_eq!(optimum.slo.map(|best| best.cell), Some(Cell::new(4, 4)), "larger batches wait for a slot");
+    }
+
+    #[test]
+    fn only_valid_samples_of_the_window_count() {
+        let grid = grid();
+        let mut samples = samples(&grid);
+        let cell = Cell::new(1, 1);
+        let count = |question: &Question<'_>, samples: &[Sample]| {
+            Conclusions::of(question, samples).rates.get(cell).map_or(0, |rate| rate.samples)
+        };
+        assert_eq!(count(&question(&grid), &samples), 3);
+        let two = Window { samples: 2, ..Window::default() };
+        assert_eq!(count(&Question { window: two, ..question(&grid) }, &samples), 2);
+        let short = Window { age: Duration::from_secs(60 * 45), ..Window::default() };
+        assert_eq!(count(&Question { window: short, ..question(&grid) }, &samples), 2);
+        samples[0].invalid.push(InvalidReason::ModelLoad);
+        assert_eq!(count(&question(&grid), &samples), 2);
+    }
+
+    #[test]
+    fn drift_of_the_machine_is_taken_off_and_told() {
+        let grid = grid();
+        let reference = Cell::new(2, 2);
+        let noise = |n: i64| 0.01 * normal_quantile(((n * n * 37 % 101) as f64 + 0.5) / 101.0);
+        let falling = |n: i64| 1.1 - 0.2 * n as f64 / 120.0 + noise(n);
+        let others: Vec<Cell> = grid.measured().into_iter().filter(|cell| *cell != reference).collect();
+        // Every third sample is of the reference cell.
+        let cell = |n: i64| if n % 3 == 0 { reference } else { others[n as usize % others.len()] };
+        let samples: Vec<Sample> = (0..120).map(|n| sample(cell(n), 4, n, falling(n))).collect();
+        let plain = Conclusions::of(&question(&grid), &samples);
+        let seen = Conclusions::of(&Question { reference: Some(reference), ..question(&grid) }, &samples);
+        assert!(seen.drift.is_some_and(|drift| drift.scale > 0.01), "{:?}", seen.drift);
+        assert!(seen.rates.noise < 0.5 * plain.rates.noise, "{} of {}", seen.rates.noise, plain.rates.noise);
+    }
+
+    #[test]
+    fn nothing_concludes_nothing() {
+        let grid = grid();
+        let conclusions = Conclusions::of(&question(&grid), []);
+        assert_eq!((conclusions.optimum, conclusions.step), (None, None));
+        assert!(conclusions.rows.iter().all(|row| row.verdict == SlotsVerdict::Unknown));
+    }
+}

@@ -100,3 +100,43 @@ pub(super) fn variance_of_median(n: usize, autocorrelation: f64) -> f64 {
     let for_few = 2.0 * count / (2.0 * count + PI - 2.0);
     for_few * (PI / 2.0 + 2.0 * remembered) / count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimates(cells: &[&[f64]]) -> RateEstimates {
+        let cell = |n: usize| Cell::new(u32::try_from(n).expect("few") + 1, 1);
+        RateEstimates::of(&cells.iter().enumerate().map(|(n, rates)| (cell(n), rates.to_vec())).collect())
+    }
+
+    #[test]
+    fn the_interval_is_about_the_median_and_wider_for_fewer() {
+        let few = [100.0, 103.0, 97.0];
+        let many = [100.0, 103.0, 97.0, 101.0, 99.0, 102.0, 98.0, 100.0, 104.0, 96.0];
+        let estimates = estimates(&[&few, &many, &many, &many]);
+        let [few, many] = [1, 2].map(|workers| *estimates.get(Cell::new(workers, 1)).expect("has samples"));
+        assert!((few.median - 100.0).abs() < 1e-9 && few.interval.contains(100.0));
+        assert_eq!((few.samples, many.samples), (3, 10));
+        assert!(few.interval.width() > 1.4 * many.interval.width(), "{few:?} {many:?}");
+        assert!(many.lower_quartile < many.median && many.median < many.upper_quartile);
+    }
+
+    #[test]
+    fn one_sample_has_an_interval_too() {
+        let estimates = estimates(&[&[100.0], &[0.0, f64::NAN]]);
+        let only = estimates.get(Cell::new(1, 1)).expect("has a sample");
+        assert!(only.interval.lower < 93.0 && only.interval.upper > 107.0, "{only:?}");
+        assert_eq!(estimates.get(Cell::new(2, 1)), None, "no rate above 0");
+    }
+
+    #[test]
+    fn memory_makes_a_median_less_sure() {
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 0.015, "{a} is not {b}");
+        close(variance_of_median(1, 0.0), 1.0);
+        close(variance_of_median(3, 0.0), 0.449);
+        close(variance_of_median(5, 0.0), 0.287);
+        close(variance_of_median(101, 0.0), PI / 202.0);
+        assert!(variance_of_median(30, 0.5) > 2.0 * variance_of_median(30, 0.0));
+    }
+}

@@ -241,6 +241,55 @@ fn log_variance(freedom: f64) -> f64 {
 mod tests {
     use super::*;
 
+    /// Numbers that look normal: quantiles, in an order that does not repeat.
+    fn scrambled(count: usize, scale: f64, shift: usize) -> LogRates {
+        let probability = |n: usize| ((n * 37 + shift * 11) % 101) as f64;
+        (0..count).map(|n| scale * super::super::interval::normal_quantile((probability(n) + 0.5) / 101.0)).collect()
+    }
+
+    #[test]
+    fn cells_tell_their_noise_together() {
+        let cells: Vec<LogRates> = (0..30).map(|cell| scrambled(5, 0.02, cell)).collect();
+        let noise = pool(&cells);
+        assert!((noise.scale - 0.02).abs() < 0.004, "{noise:?}");
+        assert!(noise.cells.iter().all(|cell| cell.freedom > 20.0), "{noise:?}");
+    }
+
+    #[test]
+    fn an_outlier_moves_neither_centre_nor_noise_far() {
+        let mut cells: Vec<LogRates> = (0..30).map(|cell| scrambled(5, 0.02, cell)).collect();
+        let before = pool(&cells);
+        cells[3][2] -= 1.0;
+        let after = pool(&cells);
+        assert!((after.scale / before.scale - 1.0).abs() < 0.1);
+        assert!((after.cells[3].centre - before.cells[3].centre).abs() < 0.02);
+    }
+
+    #[test]
+    fn a_slow_drift_is_remembered() {
+        let drifting = |cell: usize| (0..20).map(|n| 0.02 * (f64::from(n) / 3.0 + cell as f64).sin()).collect();
+        let noise = pool(&(0..10).map(drifting).collect::<Vec<LogRates>>());
+        assert!(noise.autocorrelation > 0.7, "{noise:?}");
+    }
+
+    #[test]
+    fn what_was_never_repeated_has_the_assumed_noise() {
+        let noise = pool(&[vec![1.0], vec![2.0]]);
+        assert!((noise.scale - ASSUMED_SCALE).abs() < 1e-9);
+        assert_eq!(noise.cells[0].freedom, ASSUMED_FREEDOM);
+        assert_eq!(pool(&[]).cells, []);
+    }
+
+    #[test]
+    fn the_sums_of_few_correlated_values_are_as_expected() {
+        // White: the mean takes one degree of freedom, and its share of each product.
+        let (squares, products) = expected_sums(5, 0.0);
+        assert!((squares - 4.0).abs() < 1e-12 && (products + 0.8).abs() < 1e-12, "{squares} {products}");
+        // Two values: all is their difference, (1 - φ) of it.
+        let (squares, products) = expected_sums(2, 0.5);
+        assert!((squares - 0.5).abs() < 1e-12 && (products + 0.25).abs() < 1e-12);
+    }
+
     #[test]
     fn trigamma_is_that_of_the_tables() {
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4, "{a} is not {b}");

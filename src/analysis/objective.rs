@@ -312,3 +312,136 @@ fn as_good_as_the_best(beliefs: &[Belief]) -> Vec<f64> {
         contenders.into_iter().map(|(index, _, probability)| (index, probability)).collect();
     (0..beliefs.len()).map(|index| found.get(&index).copied().unwrap_or(0.0).min(1.0)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPEATS: [f64; 5] = [0.99, 1.01, 1.0, 0.985, 1.015];
+
+    struct Stage {
+        grid: Grid,
+        rates: BTreeMap<Cell, Vec<f64>>,
+        services: BTreeMap<Cell, CellService>,
+        warned_rows: BTreeSet<u32>,
+    }
+
+    impl Stage {
+        /// Five samples with a noise of 1 % of each cell that has a rate.
+        fn new(rates: &[(u32, u32, f64)]) -> Self {
+            let rates =
+                rates.iter().map(|&(w, b, rate)| (Cell::new(w, b), REPEATS.map(|r| r * rate).to_vec())).collect();
+            let grid = Grid::new(&[1, 2, 4], &[4, 8], true).expect("sound");
+            Self { grid, rates, services: BTreeMap::new(), warned_rows: BTreeSet::new() }
+        }
+
+        fn optimum(&self, published: Option<&Optimum>) -> Option<Optimum> {
+            optimum(&Contest {
+                grid: &self.grid,
+                rates: &RateEstimates::of(&self.rates),
+                services: &self.services,
+                service_level: ServiceLevel::default(),
+                warned_rows: &self.warned_rows,
+                published,
+            })
+        }
+    }
+
+    fn clear() -> Stage {
+        Stage::new(&[(1, 4, 10.0), (1, 8, 10.0), (2, 4, 18.0), (2, 8, 19.0), (4, 4, 25.0), (4, 8, 30.0)])
+    }
+
+    fn close() -> Stage {
+        Stage::new(&[(1, 4, 10.0), (1, 8, 10.0), (2, 4, 18.0), (2, 8, 29.9), (4, 4, 25.0), (4, 8, 30.0)])
+    }
+
+    #[test]
+    fn a_clear_winner_is_named_for_every_objective_but_the_service_level() {
+        let optimum = clear().optimum(None).expect("was measured");
+        assert_eq!(optimum.throughput.cell, Cell::new(4, 8));
+        assert_eq!(optimum.throughput.tied, [Cell::new(4, 8)]);
+        assert!(optimum.throughput.probability > 0.99);
+        assert!(optimum.throughput.interval.contains(30.0));
+        assert_eq!(optimum.frugal.cell, Cell::new(4, 8));
+        assert_eq!(optimum.slo, None, "no latency was measured");
+        let rows: Vec<Cell> = optimum.rows.iter().map(|row| row.cell).collect();
+        assert_eq!(rows[1..], [Cell::new(2, 8), Cell::new(4, 8)]);
+    }
+
+    #[test]
+    fn of_tied_cells_the_frugal_one_has_the_fewest_workers() {
+        let optimum = close().optimum(None).expect("was measured");
+        assert_eq!(optimum.throughput.tied, [Cell::new(2, 8), Cell::new(4, 8)]);
+        assert_eq!(optimum.frugal.cell, Cell::new(2, 8));
+    }
+
+    #[test]
+    fn what_is_published_moves_only_for_one_that_is_surely_better() {
+        let mut stage = close();
+        let published = stage.optimum(None).expect("was measured");
+        let rise = |stage: &mut Stage, rate: f64| {
+            stage.rates.insert(Cell::new(2, 8), REPEATS.map(|r| r * rate).to_vec());
+            stage.optimum(Some(&published)).expect("was measured").throughput.cell
+        };
+        assert_eq!(published.throughput.cell, Cell::new(4, 8));
+        assert_eq!(rise(&mut stage, 30.05), Cell::new(4, 8));
+        assert_eq!(rise(&mut stage, 33.0), Cell::new(2, 8));
+        stage.rates.remove(&Cell::new(4, 8));
+        assert_eq!(rise(&mut stage, 20.0), Cell::new(4, 4), "its cell is gone");
+    }
+
+    #[test]
+    fn the_service_level_bars_what_makes_wait() {
+        let mut stage = clear();
+        let waits = |seconds| CellService {
+            time_to_first_token_p95: Some(seconds),
+            inter_token_latency_p95: Some(0.05),
+            ..CellService::default()
+        };
+        stage.services =
+            [(Cell::new(2, 8), waits(1.0)), (Cell::new(4, 8), waits(2.5)), (Cell::new(2, 4), waits(0.5))].into();
+        let optimum = stage.optimum(None).expect("was measured");
+        assert_eq!(optimum.slo.map(|best| best.cell), Some(Cell::new(2, 8)));
+    }
+
+    #[test]
+    fn a_row_that_did_not_get_its_slots_is_named_only_where_there_is_no_other() {
+        let mut stage = clear();
+        stage.warned_rows.insert(4);
+        let optimum = stage.optimum(None).expect("was measured");
+        assert_eq!(optimum.throughput.cell, Cell::new(2, 8));
+        assert_eq!(optimum.rows.last().map(|row| row.cell), Some(Cell::new(4, 8)));
+        assert!(!optimum.is_warned);
+        stage.warned_rows.extend([1, 2]);
+        let optimum = stage.optimum(None).expect("was measured");
+        assert_eq!((optimum.throughput.cell, optimum.is_warned), (Cell::new(4, 8), true));
+    }
+
+    #[test]
+    fn the_steady_rate_that_crowns_another_cell_is_told() {
+        let mut stage = clear();
+        let steady = |rate| CellService { steady_tokens_per_second: Some(rate), ..CellService::default() };
+        stage.services = [(Cell::new(4, 8), steady(31.0)), (Cell::new(4, 4), steady(36.0))].into();
+        let told = stage.optimum(None).and_then(|optimum| optimum.steady).expect("both have one");
+        assert_eq!((told.cell, told.disagrees), (Cell::new(4, 4), true));
+        stage.services.insert(Cell::new(4, 4), steady(31.2));
+        assert_eq!(stage.optimum(None).and_then(|o| o.steady).map(|steady| steady.disagrees), Some(false));
+    }
+
+    #[test]
+    fn without_estimates_there_is_no_optimum() {
+        assert_eq!(Stage::new(&[]).optimum(None), None);
+    }
+
+    #[test]
+    fn equal_beliefs_are_equally_probable() {
+        let belief = Belief { log_rate: 1.0, variance: 0.03 * 0.03 };
+        let far = Belief { log_rate: 0.5, variance: 0.001 };
+        let [one, other, none] = as_good_as_the_best(&[belief, belief, far])[..] else { panic!("three") };
+        assert!((one - other).abs() < 1e-12 && one > 0.5 && one < 0.7, "{one}");
+        assert!(none < 1e-6);
+        // Two cells: the difference is normal.
+        let sure = normal_below(AS_GOOD.ln().abs() / (0.03 * 2.0_f64.sqrt()));
+        assert!((one - sure).abs() < 1e-3, "{one} is not {sure}");
+    }
+}
