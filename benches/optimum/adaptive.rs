@@ -147,7 +147,7 @@ fn score(method: Method, surface: &Surface, regret_of_full: f64) -> Score {
 
 /// Prints the table; whether our method holds on all surfaces and each that knows nothing
 /// misses on one.
-pub fn run() -> bool {
+pub(super) fn run() -> bool {
     println!("Adaptive cycles against {CYCLES} full ones, at {:.0} % noise, {SEEDS} seeds.\n", 100.0 * NOISE);
     println!(
         "| surface | method | regret of full cycles | regret at 40 % of their requests | as good after | oldest cell | |"

@@ -5,14 +5,14 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 /// A standard normal number: Box and Muller's transform.
-pub fn normal(rng: &mut ChaCha8Rng) -> f64 {
+pub(super) fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let (radius, angle): (f64, f64) = (rng.random(), rng.random());
     (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }
 
 /// What the samples of a cell scatter like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noise {
+pub(super) enum Noise {
     White,
     /// AR(1): each sample remembers half of the one before.
     Memory,
@@ -21,13 +21,13 @@ pub enum Noise {
 }
 
 impl Noise {
-    pub const ALL: [(Self, &str); 3] =
+    pub(super) const ALL: [(Self, &str); 3] =
         [(Self::White, "white"), (Self::Memory, "AR(1), 0.5"), (Self::Outliers, "outliers")];
     const MEMORY: f64 = 0.5;
     const OUTLIERS: f64 = 0.05;
 
     /// Successive samples.
-    pub fn draw(self, samples: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
+    pub(super) fn draw(self, samples: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
         let mut state = normal(rng);
         let mut next = || match self {
             Self::White => normal(rng),
@@ -44,7 +44,7 @@ impl Noise {
     }
 
     /// The median of what is drawn: 0 but where outliers are to one side.
-    pub fn median(self) -> f64 {
+    pub(super) fn median(self) -> f64 {
         if self != Self::Outliers {
             return 0.0;
         }
@@ -55,7 +55,7 @@ impl Noise {
 
     /// Half the 95 % interval of one who knows the noise: the mean of the samples, those that
     /// are outliers left out.
-    pub fn oracle_half_width(self, samples: usize) -> f64 {
+    pub(super) fn oracle_half_width(self, samples: usize) -> f64 {
         let n = samples as f64;
         let variance = match self {
             Self::White => 1.0 / n,

@@ -75,7 +75,7 @@ fn score(method: Method, noise: Noise, truth: f64, samples: usize, of_each_cell:
 }
 
 /// Prints the table; whether our method holds and the others do not.
-pub fn run() -> bool {
+pub(super) fn run() -> bool {
     println!("95 % intervals of the token rate, {CELLS} cells a number, {OF_TARGET} cells a target, CV 1 to 5 %.");
     println!("Coverage, and width / that of one who knows the noise, at 5, 10 and 30 samples.\n");
     println!("| method | noise | CV | 5 samples | 10 samples | 30 samples | |");

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use llmsoak::analysis::estimate::RateEstimates;
-use llmsoak::analysis::objective::{Contest, Optimum, ServiceLevel, optimum};
+use llmsoak::analysis::optimum::{Contest, Optimum, ServiceLevel, optimum};
 use llmsoak::analysis::quantile::{median, quantile, sorted};
 use llmsoak::domain::Cell;
 use rand::SeedableRng;
@@ -15,9 +15,9 @@ use super::truth::{Surface, surfaces};
 use super::{mean, verdict};
 
 /// Relative standard deviation of a sample.
-pub const NOISE: f64 = 0.04;
-pub const CYCLES: usize = 3;
-pub const SEEDS: u64 = 200;
+pub(super) const NOISE: f64 = 0.04;
+pub(super) const CYCLES: usize = 3;
+pub(super) const SEEDS: u64 = 200;
 
 const MOST_MEAN_REGRET: f64 = 0.02;
 const MOST_REGRET: f64 = 0.04;
@@ -26,7 +26,7 @@ const SURELY: f64 = 0.95;
 const MOST_TIES: f64 = 1.3;
 
 /// The samples of each cell.
-pub type Rates = BTreeMap<Cell, Vec<f64>>;
+pub(super) type Rates = BTreeMap<Cell, Vec<f64>>;
 
 /// A named cell with those that it says are as good.
 type Answer = (Cell, Vec<Cell>);
@@ -43,7 +43,7 @@ const METHODS: [(&str, Method); 6] = [
 const ORACLE: &str = "who knows the noise";
 
 /// What the program concludes, given what it published before.
-pub fn publish(surface: &Surface, rates: &Rates, published: Option<&Optimum>) -> Optimum {
+pub(super) fn publish(surface: &Surface, rates: &Rates, published: Option<&Optimum>) -> Optimum {
     optimum(&Contest {
         grid: &surface.grid,
         rates: &RateEstimates::of(rates),
@@ -56,7 +56,7 @@ pub fn publish(surface: &Surface, rates: &Rates, published: Option<&Optimum>) ->
 }
 
 /// Full cycles of a surface.
-pub fn full_cycles(surface: &Surface, seed: u64) -> Rates {
+pub(super) fn full_cycles(surface: &Surface, seed: u64) -> Rates {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut samples = |cell| (0..CYCLES).map(|_| surface.sample(cell, NOISE, &mut rng)).collect();
     surface.grid.measured().into_iter().map(|cell| (cell, samples(cell))).collect()
@@ -140,7 +140,7 @@ fn score(method: Method, surface: &Surface) -> Score {
 
 /// Prints the table; whether our method holds on all surfaces and each that knows nothing
 /// misses on one.
-pub fn run() -> bool {
+pub(super) fn run() -> bool {
     println!("The named optimum after {CYCLES} full cycles at {:.0} % noise, {SEEDS} seeds.\n", 100.0 * NOISE);
     println!("| surface | method | mean regret | 95 % of seeds | best in the tied set | tied cells | × oracle's | |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");

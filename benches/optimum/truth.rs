@@ -9,10 +9,10 @@ use super::chance::normal;
 
 /// A surface: a name and the true rate of each measured cell, tokens per second.
 #[derive(Debug)]
-pub struct Surface {
-    pub name: &'static str,
-    pub grid: Grid,
-    pub rates: BTreeMap<Cell, f64>,
+pub(super) struct Surface {
+    pub(super) name: &'static str,
+    pub(super) grid: Grid,
+    pub(super) rates: BTreeMap<Cell, f64>,
 }
 
 impl Surface {
@@ -21,22 +21,22 @@ impl Surface {
         Self { name, grid: grid.clone(), rates }
     }
 
-    pub fn best(&self) -> f64 {
+    pub(super) fn best(&self) -> f64 {
         self.rates.values().copied().fold(0.0, f64::max)
     }
 
     /// The cells of the best rate.
-    pub fn winners(&self) -> Vec<Cell> {
+    pub(super) fn winners(&self) -> Vec<Cell> {
         self.rates.iter().filter(|(_, rate)| **rate > self.best() * (1.0 - 1e-9)).map(|(cell, _)| *cell).collect()
     }
 
     /// What the best rate is above the cell's, as a share of it.
-    pub fn regret(&self, cell: Cell) -> f64 {
+    pub(super) fn regret(&self, cell: Cell) -> f64 {
         1.0 - self.rates.get(&cell).copied().unwrap_or(0.0) / self.best()
     }
 
     /// One sample of a cell.
-    pub fn sample(&self, cell: Cell, noise: f64, rng: &mut ChaCha8Rng) -> f64 {
+    pub(super) fn sample(&self, cell: Cell, noise: f64, rng: &mut ChaCha8Rng) -> f64 {
         self.rates[&cell] * (noise * normal(rng)).exp()
     }
 }
@@ -49,7 +49,7 @@ fn waves(cell: Cell, step: impl Fn(u32) -> f64) -> f64 {
     f64::from(cell.batch) / (f64::from(full) * step(cell.workers) + last)
 }
 
-pub fn surfaces() -> Vec<Surface> {
+pub(super) fn surfaces() -> Vec<Surface> {
     let grid = Grid::legacy(true);
     let reference = |streams: u32| 0.019 + 0.002_15 * f64::from(streams);
     let knee = |streams: u32| reference(streams) + 0.004 * f64::from(streams.saturating_sub(24));

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::estimate::RateEstimates;
-use super::objective::believe;
+use super::optimum::believe;
 use super::surface::{Belief, distance};
 use crate::domain::{Cell, Grid};
 

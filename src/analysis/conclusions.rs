@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::drift::{Drift, ReferencePoint};
 use super::estimate::RateEstimates;
-use super::objective::{CellService, Contest, Optimum, ServiceLevel, optimum};
+use super::optimum::{CellService, Contest, Optimum, ServiceLevel, optimum};
 use super::quantile::median;
 use super::slots::{self, RowSlots, SlotEvidence, SlotsVerdict};
 use super::step::{self, StepFit, StepPoint};
@@ -68,8 +68,8 @@ pub struct Conclusions {
 }
 
 impl Conclusions {
-    /// Concludes from the samples of an epoch, the oldest of each cell first. Those that are
-    /// not valid, not of the grid or outside the window say nothing.
+    /// Concludes from the samples of an epoch, in whatever order they come. Those that are not
+    /// valid, not of the grid or outside the window say nothing.
     pub fn of<'s>(question: &Question<'_>, samples: impl IntoIterator<Item = &'s Sample>) -> Self {
         let cells = usable(question, samples);
         let evidence: Vec<SlotEvidence> = cells.values().flatten().map(|sample| SlotEvidence::of(sample)).collect();
@@ -108,6 +108,7 @@ fn usable<'s>(question: &Question<'_>, samples: impl IntoIterator<Item = &'s Sam
     let newest = cells.values().flatten().map(|sample| sample.completed_at).max();
     let oldest = newest.and_then(|newest| newest.checked_sub(question.window.age).ok()).unwrap_or(Timestamp::MIN);
     for samples in cells.values_mut() {
+        samples.sort_by_key(|sample| (sample.completed_at, sample.cycle));
         samples.retain(|sample| sample.completed_at >= oldest);
         let surplus = samples.len().saturating_sub(question.window.samples);
         samples.drain(..surplus);
@@ -296,7 +297,9 @@ mod tests {
         let falling = |n: i64| 1.1 - 0.2 * n as f64 / 120.0 + noise(n);
         let others: Vec<Cell> = grid.measured().into_iter().filter(|cell| *cell != reference).collect();
         // Every third sample is of the reference cell.
-        let cell = |n: i64| if n % 3 == 0 { reference } else { others[n as usize % others.len()] };
+        let cell = |n: i64| {
+            if n % 3 == 0 { reference } else { others[usize::try_from(n).expect("not negative") % others.len()] }
+        };
         let samples: Vec<Sample> = (0..120).map(|n| sample(cell(n), 4, n, falling(n))).collect();
         let plain = Conclusions::of(&question(&grid), &samples);
         let seen = Conclusions::of(&Question { reference: Some(reference), ..question(&grid) }, &samples);

@@ -141,10 +141,12 @@ mod tests {
     /// Forty samples, 30 s apart, with a noise of 1 % that alternates, times a drift.
     fn points(log_drift: impl Fn(f64) -> f64) -> Vec<ReferencePoint> {
         let signs = [1.0, -1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0, -1.0, 1.0, -1.0];
-        (0..40)
-            .map(|n| {
+        let signs = signs.iter().cycle().take(40);
+        signs
+            .zip(0..)
+            .map(|(sign, n)| {
                 let at_seconds = f64::from(n) * 30.0;
-                let noise = 0.01 * signs[n as usize % signs.len()];
+                let noise = 0.01 * sign;
                 ReferencePoint { at_seconds, tokens_per_second: 100.0 * (log_drift(at_seconds) + noise).exp() }
             })
             .collect()

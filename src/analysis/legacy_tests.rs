@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::estimate::RateEstimates;
-use super::objective::{Contest, Optimum, ServiceLevel, optimum};
+use super::optimum::{Contest, Optimum, ServiceLevel, optimum};
 use super::slots::{self, RowSlots, SlotEvidence, SlotsVerdict};
 use crate::domain::{Cell, Grid};
 

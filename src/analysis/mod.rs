@@ -12,7 +12,6 @@ pub mod foreign;
 pub mod interval;
 pub mod measure;
 pub mod noise;
-pub mod objective;
 pub mod optimum;
 pub mod parallelism;
 pub mod quantile;

@@ -101,11 +101,17 @@ pub fn rows(grid: &Grid, is_server_mode: bool, evidence: &[SlotEvidence]) -> Vec
         by_cell.entry(grid.canonical(seen.cell)).or_default().push(seen);
     }
     let rows: Vec<Row<'_>> = grid.workers().iter().map(|&workers| Row::of(grid, workers, &by_cell)).collect();
-    let curves: Vec<RowCurve> = rows.iter().map(|row| row.curve(is_server_mode)).collect();
+    let streams: Vec<Option<EffectiveSlots>> = rows.iter().map(Row::streams).collect();
+    // The second witness is asked where the first is missing.
+    let curves = if streams.iter().all(Option::is_some) {
+        vec![None; rows.len()]
+    } else {
+        curve::read(&rows.iter().map(|row| row.curve(is_server_mode)).collect::<Vec<RowCurve>>())
+    };
     rows.iter()
-        .zip(curve::read(&curves))
-        .map(|(row, curve)| {
-            let streams = row.streams();
+        .zip(streams)
+        .zip(curves)
+        .map(|((row, streams), curve)| {
             let from_curve = || curve.map(|read| row.effective_of(read));
             let is_out_of_line = streams.is_none() && curve.is_some_and(|read| read.is_out_of_line);
             let effective = streams.or_else(from_curve);

@@ -4,6 +4,8 @@
 //! each cell is drawn towards what the surface around it makes of it, the more the fewer
 //! samples it has. A cell that was not measured yet has an expectation and a doubt too.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::cholesky::{Cholesky, dot};
 use crate::domain::Cell;
 
@@ -24,6 +26,9 @@ pub struct Belief {
 
 /// Cells below which there is no surface: each stands for itself.
 const FEWEST_CELLS: usize = 6;
+/// Cells above which only the fastest are on the surface: the time goes with the cube of their
+/// number, and which cell is the best is decided among them.
+const MOST_CELLS: usize = 128;
 /// Standard deviation of the level and of the slopes, in logarithms: nearly unknown.
 const VAGUE: f64 = 2.0;
 
@@ -34,13 +39,19 @@ const VAGUE: f64 = 2.0;
 /// half-empty last wave of a batch. Their sizes are those that make the observed rates the
 /// most probable. Nothing of how a server works is in it.
 pub fn beliefs(observed: &[Observed], wanted: &[Cell]) -> Vec<Option<Belief>> {
-    if observed.len() >= FEWEST_CELLS
-        && let Some(surface) = Surface::fit(observed)
-    {
-        return wanted.iter().map(|&cell| Some(surface.belief(cell))).collect();
-    }
-    let own = |cell: &Cell| observed.iter().find(|observed| observed.cell == *cell);
-    wanted.iter().map(|cell| own(cell).map(|own| Belief { log_rate: own.log_rate, variance: own.variance })).collect()
+    let mut fastest = observed.to_vec();
+    fastest.sort_by(|a, b| b.log_rate.total_cmp(&a.log_rate));
+    fastest.truncate(MOST_CELLS);
+    let ground = Ground::of(&fastest);
+    let surface = (fastest.len() >= FEWEST_CELLS).then(|| Surface::fit(&ground)).flatten();
+    let on_surface: BTreeSet<Cell> = fastest.iter().map(|observed| observed.cell).collect();
+    let alone: BTreeMap<Cell, Belief> = observed
+        .iter()
+        .filter(|observed| surface.is_none() || !on_surface.contains(&observed.cell))
+        .map(|observed| (observed.cell, Belief { log_rate: observed.log_rate, variance: observed.variance }))
+        .collect();
+    let belief = |cell: &Cell| alone.get(cell).copied().or_else(|| Some(surface.as_ref()?.belief(*cell)));
+    wanted.iter().map(belief).collect()
 }
 
 /// Where a cell lies: logarithms of the requests at once, and of the waves that follow.
@@ -58,7 +69,7 @@ pub(super) fn distance(a: Cell, b: Cell) -> f64 {
 }
 
 /// The sizes of the parts, and how far the smooth one reaches.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Shape {
     smooth: f64,
     reach: f64,
@@ -67,18 +78,17 @@ struct Shape {
 
 /// Candidates for each of the three, and what is expected of them beforehand: a size that is
 /// a factor e off is one standard deviation less likely. Nothing is expected of the reach.
-const SMOOTH: [f64; 5] = [0.03, 0.06, 0.12, 0.25, 0.5];
+const SMOOTH: [f64; 4] = [0.04, 0.1, 0.25, 0.5];
 const REACH: [f64; 4] = [0.35, 0.7, 1.4, 2.8];
-const OWN: [f64; 7] = [0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.15];
+const OWN: [f64; 5] = [0.01, 0.02, 0.04, 0.08, 0.15];
 const EXPECTED: Shape = Shape { smooth: 0.12, reach: 1.0, own: 0.05 };
 
 impl Shape {
-    /// Of the rates of two cells at these places, without what is each cell's own.
-    fn shared(self, [a1, a2]: Place, [b1, b2]: Place) -> f64 {
-        let plane = VAGUE * VAGUE * (1.0 + a1 * b1 + a2 * b2);
-        let distance = 5.0_f64.sqrt() * (a1 - b1).hypot(a2 - b2) / self.reach;
+    /// Of the rates of two cells, without what is each cell's own.
+    fn shared(self, between: Between) -> f64 {
+        let distance = between.distance / self.reach;
         let smooth = self.smooth.powi(2) * (1.0 + distance + distance * distance / 3.0) * (-distance).exp();
-        plane + smooth
+        between.plane + smooth
     }
 
     /// How unlikely the shape is before anything was observed.
@@ -88,9 +98,42 @@ impl Shape {
     }
 }
 
-struct Surface<'a> {
+/// What two cells' rates share, before the shape has its say.
+#[derive(Clone, Copy, Debug)]
+struct Between {
+    plane: f64,
+    /// In units in which Matérn's covariance is the simplest.
+    distance: f64,
+}
+
+impl Between {
+    fn of(a: Cell, b: Cell) -> Self {
+        let ([a1, a2], [b1, b2]) = (place(a), place(b));
+        let plane = VAGUE * VAGUE * (1.0 + a1 * b1 + a2 * b2);
+        Self { plane, distance: 5.0_f64.sqrt() * (a1 - b1).hypot(a2 - b2) }
+    }
+}
+
+/// What is the same for all shapes: the observed cells, and what each shares with those before.
+struct Ground<'a> {
     observed: &'a [Observed],
     mean: f64,
+    logs: Vec<f64>,
+    shared: Vec<Vec<Between>>,
+}
+
+impl<'a> Ground<'a> {
+    fn of(observed: &'a [Observed]) -> Self {
+        let mean = observed.iter().map(|o| o.log_rate).sum::<f64>() / observed.len() as f64;
+        let logs = observed.iter().map(|o| o.log_rate - mean).collect();
+        let until = |n: usize, a: Cell| observed.iter().take(n + 1).map(|b| Between::of(a, b.cell)).collect();
+        let shared = observed.iter().enumerate().map(|(n, o)| until(n, o.cell)).collect();
+        Self { observed, mean, logs, shared }
+    }
+}
+
+struct Surface<'a> {
+    ground: &'a Ground<'a>,
     shape: Shape,
     cholesky: Cholesky,
     white: Vec<f64>,
@@ -98,34 +141,36 @@ struct Surface<'a> {
 
 impl<'a> Surface<'a> {
     /// The most probable shape: one size after the other, twice around.
-    fn fit(observed: &'a [Observed]) -> Option<Self> {
-        let mut best = Self::of(observed, EXPECTED)?;
+    fn fit(ground: &'a Ground<'a>) -> Option<Self> {
+        let mut best = Self::of(ground, EXPECTED)?;
         for _ in 0..2 {
-            let [smooth, reach, own] = [SMOOTH.as_slice(), &REACH, &OWN];
-            best = best.better(smooth.iter().map(|&smooth| move |shape| Shape { smooth, ..shape }));
-            best = best.better(reach.iter().map(|&reach| move |shape| Shape { reach, ..shape }));
-            best = best.better(own.iter().map(|&own| move |shape| Shape { own, ..shape }));
+            let shape = best.shape;
+            best = best.better(SMOOTH.map(|smooth| Shape { smooth, ..shape }));
+            let shape = best.shape;
+            best = best.better(REACH.map(|reach| Shape { reach, ..shape }));
+            let shape = best.shape;
+            best = best.better(OWN.map(|own| Shape { own, ..shape }));
         }
         Some(best)
     }
 
-    fn better(self, changes: impl Iterator<Item = impl Fn(Shape) -> Shape>) -> Self {
-        let (observed, shape) = (self.observed, self.shape);
-        changes
-            .filter_map(|change| Self::of(observed, change(shape)))
+    fn better(self, shapes: impl IntoIterator<Item = Shape>) -> Self {
+        let (ground, own) = (self.ground, self.shape);
+        shapes
+            .into_iter()
+            .filter(|shape| *shape != own)
+            .filter_map(|shape| Self::of(ground, shape))
             .fold(self, |best, next| if next.log_probability() > best.log_probability() { next } else { best })
     }
 
-    fn of(observed: &'a [Observed], shape: Shape) -> Option<Self> {
-        let mean = observed.iter().map(|o| o.log_rate).sum::<f64>() / observed.len() as f64;
-        let places: Vec<Place> = observed.iter().map(|o| place(o.cell)).collect();
-        let own: Vec<f64> = observed.iter().map(|o| shape.own.powi(2) + o.variance).collect();
-        let cholesky = Cholesky::of(observed.len(), |i, j| match (places.get(i), places.get(j), own.get(i)) {
-            (Some(&a), Some(&b), Some(own)) => shape.shared(a, b) + if i == j { *own } else { 0.0 },
-            _ => f64::NAN,
+    fn of(ground: &'a Ground<'a>, shape: Shape) -> Option<Self> {
+        let own = |i: usize| ground.observed.get(i).map_or(f64::NAN, |o| shape.own.powi(2) + o.variance);
+        let cholesky = Cholesky::of(ground.observed.len(), |i, j| {
+            let between = ground.shared.get(i).and_then(|row| row.get(j));
+            between.map_or(f64::NAN, |between| shape.shared(*between)) + if i == j { own(i) } else { 0.0 }
         })?;
-        let white = cholesky.whiten(&observed.iter().map(|o| o.log_rate - mean).collect::<Vec<_>>());
-        Some(Self { observed, mean, shape, cholesky, white })
+        let white = cholesky.whiten(&ground.logs);
+        Some(Self { ground, shape, cholesky, white })
     }
 
     fn log_probability(&self) -> f64 {
@@ -133,11 +178,12 @@ impl<'a> Surface<'a> {
     }
 
     fn belief(&self, cell: Cell) -> Belief {
-        let (here, own) = (place(cell), self.shape.own.powi(2));
-        let covariance = |o: &Observed| self.shape.shared(place(o.cell), here) + if o.cell == cell { own } else { 0.0 };
-        let white = self.cholesky.whiten(&self.observed.iter().map(covariance).collect::<Vec<_>>());
-        let variance = self.shape.shared(here, here) + own - dot(&white, &white);
-        Belief { log_rate: self.mean + dot(&white, &self.white), variance: variance.max(0.0) }
+        let own = self.shape.own.powi(2);
+        let covariance =
+            |o: &Observed| self.shape.shared(Between::of(o.cell, cell)) + if o.cell == cell { own } else { 0.0 };
+        let white = self.cholesky.whiten(&self.ground.observed.iter().map(covariance).collect::<Vec<_>>());
+        let variance = self.shape.shared(Between::of(cell, cell)) + own - dot(&white, &white);
+        Belief { log_rate: self.ground.mean + dot(&white, &self.white), variance: variance.max(0.0) }
     }
 }
 

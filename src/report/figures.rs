@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::ReportInput;
-use crate::analysis::optimum::{Optimum, RateEstimate, RateEstimates, optimum};
+use crate::analysis::conclusions::{Conclusions, Question, Window};
+use crate::analysis::interval::Interval;
+use crate::analysis::optimum::{Optimum, ServiceLevel};
 use crate::analysis::quantile::{median, quantile, sorted};
-use crate::domain::{Cell, Measurement, Quantiles, Sample};
+use crate::domain::{Cell, Measurement, Quantiles, Sample, SlotsMode};
 
 /// The repeats of one figure: five numbers and how many they stand for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,16 +77,6 @@ impl CellFigures {
             observed_parallelism_peak: middle(|m| m.observed_parallelism_peak.map(f64::from)),
         })
     }
-
-    fn estimate(&self) -> RateEstimate {
-        let rate = self.tokens_per_second;
-        RateEstimate {
-            median: rate.median,
-            lower_quartile: rate.lower_quartile,
-            upper_quartile: rate.upper_quartile,
-            samples: rate.samples,
-        }
-    }
 }
 
 /// The median over the samples of each quantile.
@@ -107,7 +99,7 @@ pub(super) enum Known<'a> {
 #[derive(Debug)]
 pub(super) struct Figures<'a> {
     pub(super) input: &'a ReportInput,
-    pub(super) optimum: Option<Optimum>,
+    conclusions: Conclusions,
     /// By canonical cell.
     cells: BTreeMap<Cell, CellFigures>,
     /// Rejected samples by canonical cell.
@@ -129,8 +121,24 @@ impl<'a> Figures<'a> {
         }
         let cells: BTreeMap<Cell, CellFigures> =
             valid.into_iter().filter_map(|(cell, samples)| Some((cell, CellFigures::of(&samples)?))).collect();
-        let estimates: RateEstimates = cells.iter().map(|(&cell, figures)| (cell, figures.estimate())).collect();
-        Self { input, optimum: optimum(&input.grid, &estimates), cells, rejected }
+        let question = Question {
+            grid: &input.grid,
+            is_server_mode: input.epoch.slots_mode() == SlotsMode::Server,
+            window: Window::default(),
+            service_level: ServiceLevel::default(),
+            reference: None,
+            published: None,
+        };
+        Self { input, conclusions: Conclusions::of(&question, &input.samples), cells, rejected }
+    }
+
+    pub(super) fn optimum(&self) -> Option<&Optimum> {
+        self.conclusions.optimum.as_ref()
+    }
+
+    /// The 95 % interval of a measured cell's token rate.
+    pub(super) fn interval(&self, canonical: Cell) -> Option<Interval> {
+        self.conclusions.rates.get(canonical).map(|rate| rate.interval)
     }
 
     /// What is known of any cell of the grid, copies of measured cells among them.
@@ -158,13 +166,13 @@ impl<'a> Figures<'a> {
 
     /// The best batch of a row with its rate.
     pub(super) fn best_of_row(&self, workers: u32) -> Option<(Cell, &CellFigures)> {
-        let best = self.optimum.as_ref()?.rows.iter().find(|best| best.cell.workers == workers)?;
+        let best = self.optimum()?.rows.iter().find(|best| best.cell.workers == workers)?;
         Some((best.cell, self.measured_at(best.cell)?))
     }
 
     /// The best cell of all with its figures.
     pub(super) fn best(&self) -> Option<(Cell, &CellFigures)> {
-        let cell = self.optimum.as_ref()?.overall.cell;
+        let cell = self.optimum()?.throughput.cell;
         Some((cell, self.measured_at(cell)?))
     }
 

@@ -46,12 +46,14 @@ pub(super) struct Words {
     // How sure.
     pub(super) confidence: &'static str,
     pub(super) confidence_note: &'static str,
-    pub(super) confidence_columns: [&'static str; 10],
+    pub(super) confidence_columns: [&'static str; 11],
     pub(super) fewest_repeats: fn(samples: usize) -> String,
     pub(super) few_repeats: &'static str,
     pub(super) typical_spread: fn(percent: &str) -> String,
     pub(super) ties: fn(cells: &str) -> String,
     pub(super) no_ties: &'static str,
+    pub(super) frugal_cell: fn(cell: Cell) -> String,
+    pub(super) steady_disagrees: fn(cell: Cell, rate: &str) -> String,
     pub(super) more_cells: fn(count: usize) -> String,
     // Parallelism.
     pub(super) parallelism: &'static str,
@@ -218,7 +220,8 @@ pub(super) const ENGLISH: Words = Words {
     row_without_best: "No cell of this row has a valid sample yet.",
     confidence: "How sure",
     confidence_note: "Token rate of every measured cell over its repeats, tokens/s. The spread is the distance \
-                      between the quartiles, relative to the median.",
+                      between the quartiles, relative to the median. The interval is for the median; it draws on \
+                      the noise of all cells.",
     confidence_columns: [
         "Workers",
         "Batch",
@@ -229,13 +232,21 @@ pub(super) const ENGLISH: Words = Words {
         "Median",
         "Upper quartile",
         "Highest",
+        "95 % interval",
         "Spread",
     ],
     fewest_repeats: |samples| format!("Fewest samples of a measured cell: {samples}."),
     few_repeats: "With fewer than three repeats the order of cells that lie close together is open.",
     typical_spread: |percent| format!("Typical spread of a cell: {percent}."),
-    ties: |cells| format!("Within 1 % of the best cell: {cells}."),
-    no_ties: "No other cell is within 1 % of the best.",
+    ties: |cells| format!("Perhaps as good as the best cell, within 1 %: {cells}."),
+    no_ties: "No other cell is as good as the best with a probability of 5 % or more.",
+    frugal_cell: |cell| format!("The cheapest of them is {cell}."),
+    steady_disagrees: |cell, rate| {
+        format!(
+            "The steady rate, which no half-empty last wave lowers, is the highest in another cell: {cell} with {rate} \
+             tokens/s."
+        )
+    },
     more_cells: |count| format!("and {count} more"),
     parallelism: "Requested and observed parallelism",
     parallelism_note: "The highest medians within each row. Possible is what the row can have in flight: its workers, \
@@ -383,5 +394,8 @@ const ENGLISH_DEFINITIONS: &[(&str, &str)] = &[
         "Cell figures",
         "medians over the valid samples of the cell; p50 and p95 are the medians of each sample's quantile",
     ),
-    ("Best batch", "the batch of the highest median token rate; of equal rates the smaller one"),
+    (
+        "Best batch",
+        "the batch of the highest token rate, each drawn towards those of its neighbours by as much as it is unsure",
+    ),
 ];
