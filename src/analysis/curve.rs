@@ -38,6 +38,8 @@ const FEWEST_ROWS: usize = 4;
 const OUT_OF_LINE: f64 = 3.0;
 /// The model is not better than this, relative: unequal answers blur the staircase.
 const LEAST_RELATIVE_ERROR: f64 = 0.02;
+/// More slots are not looked for.
+const MOST_SLOTS: u32 = 256;
 /// Rounds of fitting the line to the slots and the slots to the line; few are needed.
 const ROUNDS: usize = 20;
 
@@ -117,7 +119,7 @@ struct Best {
 /// The number of slots that explains the row best; of equals the one nearest to the workers.
 fn best(row: &RowCurve, line: Line) -> Best {
     let largest = row.points.iter().map(|&(batch, _)| batch).max().unwrap_or(1);
-    let (slots, misfit) = (1..=largest.min(row.most_slots).max(1))
+    let (slots, misfit) = (1..=largest.min(row.most_slots).clamp(1, MOST_SLOTS))
         .map(|slots| (slots, misfit(row, line, slots)))
         .min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.abs_diff(row.workers).cmp(&b.0.abs_diff(row.workers))))
         .unwrap_or((1, f64::INFINITY));
@@ -131,7 +133,7 @@ fn interval(row: &RowCurve, line: Line, best: &Best, slack: f64) -> Interval {
     let largest = row.points.iter().map(|&(batch, _)| batch).max().unwrap_or(1);
     let fits = |slots: &u32| misfit(row, line, *slots) <= best.misfit + slack;
     let lower = (1..=best.slots).find(fits).unwrap_or(best.slots);
-    let upper = (best.slots..=largest).rev().find(fits).unwrap_or(best.slots);
-    let is_unbounded = upper >= largest;
+    let upper = (best.slots..=largest.min(MOST_SLOTS.max(best.slots))).rev().find(fits).unwrap_or(best.slots);
+    let is_unbounded = upper >= largest.min(MOST_SLOTS);
     Interval { lower: f64::from(lower) - 0.5, upper: if is_unbounded { f64::INFINITY } else { f64::from(upper) + 0.5 } }
 }

@@ -33,6 +33,11 @@ pub(super) fn normal_quantile(probability: f64) -> f64 {
     Normal::standard().inverse_cdf(probability)
 }
 
+/// The probability that a standard normal lies below `z`.
+pub(super) fn normal_below(z: f64) -> f64 {
+    Normal::standard().cdf(z)
+}
+
 /// Student's quantile at `probability`, inside (0, 1); the normal's for a freedom that is none.
 pub(super) fn student_quantile(probability: f64, degrees_of_freedom: f64) -> f64 {
     StudentsT::new(0.0, 1.0, degrees_of_freedom)
@@ -52,6 +57,7 @@ mod tests {
     fn quantiles_are_those_of_the_tables() {
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-3, "{a} is not {b}");
         close(normal_quantile(0.975), 1.960);
+        close(normal_below(-1.645), 0.050);
         close(student_factor(4.0), 2.776);
         close(student_factor(1.0), 12.706);
     }

@@ -3,6 +3,10 @@
 //! Its server was started with W slots for each row. Five of the rows do not measure what
 //! their heading says.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::estimate::RateEstimates;
+use super::optimum::{Contest, Optimum, ServiceLevel, optimum};
 use super::slots::{self, RowSlots, SlotEvidence, SlotsVerdict};
 use crate::domain::{Cell, Grid};
 
@@ -45,4 +49,31 @@ fn the_row_of_four_ran_with_ten_slots() {
     let effective = rows()[0].effective.expect("was measured");
     assert_eq!(effective.slots, 10.0);
     assert!(effective.interval.lower > 4.0, "{effective:?}");
+}
+
+fn best() -> Optimum {
+    let grid = Grid::legacy(false);
+    let rates: BTreeMap<Cell, Vec<f64>> = rates().into_iter().map(|(cell, rate)| (cell, vec![rate])).collect();
+    let warned: BTreeSet<u32> = rows().iter().filter(|row| row.verdict.is_warned()).map(|row| row.requested).collect();
+    optimum(&Contest {
+        grid: &grid,
+        rates: &RateEstimates::of(&rates),
+        services: &BTreeMap::new(),
+        service_level: ServiceLevel { time_to_first_token_p95: None, inter_token_latency_p95: None },
+        warned_rows: &warned,
+        published: None,
+    })
+    .expect("was measured")
+}
+
+#[test]
+fn one_sample_a_cell_names_a_tied_set_and_no_lucky_winner() {
+    let optimum = best();
+    let rates: BTreeMap<Cell, f64> = rates().into_iter().collect();
+    let tied = &optimum.throughput.tied;
+    for cell in [Cell::new(24, 24), Cell::new(24, 48), Cell::new(20, 40)] {
+        assert!(tied.contains(&cell), "{cell} is not in {tied:?}");
+    }
+    assert!(tied.iter().all(|cell| (6..=24).contains(&cell.workers)), "{tied:?}");
+    assert!(tied.iter().all(|cell| rates[cell] >= 300.0), "{tied:?}");
 }

@@ -24,13 +24,13 @@ pub struct SlotEvidence {
 }
 
 impl SlotEvidence {
-    pub fn of(sample: &Sample, reported_slots: Option<u32>) -> Self {
+    pub fn of(sample: &Sample) -> Self {
         let measurement = &sample.measurement;
         let rate = measurement.tokens_per_second;
         Self {
             cell: sample.cell,
             parallelism_peak: measurement.observed_parallelism_peak,
-            reported_slots,
+            reported_slots: measurement.reported_slots,
             seconds_per_step: (rate > 0.0).then(|| f64::from(sample.cell.batch) / rate),
         }
     }
@@ -101,11 +101,17 @@ pub fn rows(grid: &Grid, is_server_mode: bool, evidence: &[SlotEvidence]) -> Vec
         by_cell.entry(grid.canonical(seen.cell)).or_default().push(seen);
     }
     let rows: Vec<Row<'_>> = grid.workers().iter().map(|&workers| Row::of(grid, workers, &by_cell)).collect();
-    let curves: Vec<RowCurve> = rows.iter().map(|row| row.curve(is_server_mode)).collect();
+    let streams: Vec<Option<EffectiveSlots>> = rows.iter().map(Row::streams).collect();
+    // The second witness is asked where the first is missing.
+    let curves = if streams.iter().all(Option::is_some) {
+        vec![None; rows.len()]
+    } else {
+        curve::read(&rows.iter().map(|row| row.curve(is_server_mode)).collect::<Vec<RowCurve>>())
+    };
     rows.iter()
-        .zip(curve::read(&curves))
-        .map(|(row, curve)| {
-            let streams = row.streams();
+        .zip(streams)
+        .zip(curves)
+        .map(|((row, streams), curve)| {
             let from_curve = || curve.map(|read| row.effective_of(read));
             let is_out_of_line = streams.is_none() && curve.is_some_and(|read| read.is_out_of_line);
             let effective = streams.or_else(from_curve);

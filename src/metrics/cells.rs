@@ -7,8 +7,10 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use super::family::{Labelled, Reading, TARGET_LABELS, describe_all, families, unix_seconds, zero_or_one};
-use crate::analysis::optimum::Best;
+use crate::analysis::estimate::RateEstimate;
+use crate::analysis::optimum::{Best, Optimum};
 use crate::analysis::slots::RowSlots;
+use crate::analysis::step::StepFit;
 use crate::domain::plan::CellDetail;
 use crate::domain::{Grid, Measurement, Quantiles, Sample};
 use crate::soak::board::{Board, CellSnapshot, TargetSnapshot};
@@ -16,12 +18,19 @@ use crate::soak::board::{Board, CellSnapshot, TargetSnapshot};
 const CELL_LABELS: [&str; 4] = ["target", "model", "workers", "batch"];
 const ROW_LABELS: [&str; 3] = ["target", "model", "workers"];
 const OBJECTIVE_LABELS: [&str; 3] = ["target", "model", "objective"];
+/// What an objective names.
+type Named = fn(&Optimum) -> Option<&Best>;
 /// The objectives that there are.
-const OBJECTIVES: [&str; 1] = ["throughput"];
+const OBJECTIVES: [(&str, Named); 3] = [
+    ("throughput", |optimum| Some(&optimum.throughput)),
+    ("frugal", |optimum| Some(&optimum.frugal)),
+    ("slo", |optimum| optimum.slo.as_ref()),
+];
 
 /// A cell as it is shown: a copy has the figures of the cell that was measured for it.
 struct Shown {
     cell: CellSnapshot,
+    estimate: Option<RateEstimate>,
     is_copy: bool,
 }
 
@@ -78,8 +87,23 @@ const CORE_READINGS: &[Reading<Shown>] = &[
     of_attempt!("completed_timestamp_seconds", "End of the last attempt.", |s| unix_seconds(s.completed_at)),
     Reading {
         name: "llmsoak_cell_samples",
-        help: "Valid samples of the running epoch.",
-        value: |shown| Some(shown.cell.estimate.map_or(0.0, |estimate| estimate.samples as f64)),
+        help: "Valid samples of the running epoch that the estimate is of.",
+        value: |shown| Some(shown.estimate.map_or(0.0, |estimate| estimate.samples as f64)),
+    },
+    Reading {
+        name: "llmsoak_cell_tokens_per_second_estimate",
+        help: "Median token rate of the cell's samples.",
+        value: |shown| shown.estimate.map(|estimate| estimate.median),
+    },
+    Reading {
+        name: "llmsoak_cell_tokens_per_second_estimate_lower",
+        help: "Lower end of the 95 % interval of the median token rate.",
+        value: |shown| shown.estimate.map(|estimate| estimate.interval.lower),
+    },
+    Reading {
+        name: "llmsoak_cell_tokens_per_second_estimate_upper",
+        help: "Upper end of the 95 % interval of the median token rate.",
+        value: |shown| shown.estimate.map(|estimate| estimate.interval.upper),
     },
     Reading {
         name: "llmsoak_cell_shared",
@@ -143,12 +167,12 @@ fn cell_readings(detail: CellDetail) -> impl Iterator<Item = &'static Reading<Sh
 const ROW_READINGS: &[Reading<Best>] = &[
     Reading {
         name: "llmsoak_optimum_batch_for_workers",
-        help: "The batch with the highest median token rate of the row.",
+        help: "The batch with the highest token rate of the row.",
         value: |best| Some(f64::from(best.cell.batch)),
     },
     Reading {
         name: "llmsoak_optimum_tokens_per_second_for_workers",
-        help: "The median token rate of the row's best batch.",
+        help: "The token rate of the row's best batch.",
         value: |best| Some(best.tokens_per_second),
     },
 ];
@@ -185,23 +209,46 @@ struct Crown {
 const OPTIMUM_READINGS: &[Reading<Crown>] = &[
     Reading {
         name: "llmsoak_optimum_workers",
-        help: "Workers of the best configuration.",
+        help: "Workers of the best configuration by objective.",
         value: |crown| Some(f64::from(crown.best.cell.workers)),
     },
     Reading {
         name: "llmsoak_optimum_batch",
-        help: "Batch of the best configuration.",
+        help: "Batch of the best configuration by objective.",
         value: |crown| Some(f64::from(crown.best.cell.batch)),
     },
     Reading {
         name: "llmsoak_optimum_tokens_per_second",
-        help: "Median token rate of the best configuration.",
+        help: "Token rate of the best configuration: its median, drawn towards its neighbours.",
         value: |crown| Some(crown.best.tokens_per_second),
     },
     Reading {
         name: "llmsoak_optimum_time_to_first_token_p95_seconds",
         help: "95th percentile of the time to first token at the best configuration, last valid sample.",
         value: |crown| p95(crown.time_to_first_token),
+    },
+    Reading {
+        name: "llmsoak_optimum_probability",
+        help: "The probability that its token rate is within 1 % of the best one.",
+        value: |crown| Some(crown.best.probability),
+    },
+    Reading {
+        name: "llmsoak_optimum_tied_cells",
+        help: "Cells that may be as good, itself among them.",
+        value: |crown| Some(crown.best.tied.len() as f64),
+    },
+];
+
+const STEP_READINGS: &[Reading<StepFit>] = &[
+    Reading {
+        name: "llmsoak_step_fixed_seconds",
+        help: "The part of a step of the server that does not depend on the streams: a of a + b c.",
+        value: |step| Some(step.fixed_seconds.value),
+    },
+    Reading {
+        name: "llmsoak_step_per_stream_seconds",
+        help: "What each stream adds to a step of the server: b of a + b c.",
+        value: |step| Some(step.per_stream_seconds.value),
     },
 ];
 
@@ -212,6 +259,7 @@ pub(super) fn series(detail: CellDetail, grid: &Grid) -> usize {
     cells * cell_readings(detail).count()
         + rows * (ROW_READINGS.len() + SLOT_READINGS.len())
         + OBJECTIVES.len() * OPTIMUM_READINGS.len()
+        + STEP_READINGS.len()
 }
 
 /// Collects the results of all targets.
@@ -228,6 +276,7 @@ impl Cells {
         descriptions.extend(describe_all(ROW_READINGS, &ROW_LABELS)?);
         descriptions.extend(describe_all(SLOT_READINGS, &ROW_LABELS)?);
         descriptions.extend(describe_all(OPTIMUM_READINGS, &OBJECTIVE_LABELS)?);
+        descriptions.extend(describe_all(STEP_READINGS, &TARGET_LABELS)?);
         Ok(Self { board, detail, descriptions })
     }
 }
@@ -243,11 +292,13 @@ impl Collector for Cells {
         let cells: Vec<_> =
             if self.detail == CellDetail::Off { Vec::new() } else { targets().flat_map(shown).collect() };
         let rows: Vec<_> = targets().flat_map(rows).collect();
-        let crowns: Vec<_> = targets().filter_map(crown).collect();
+        let crowns: Vec<_> = targets().flat_map(crowns).collect();
+        let steps: Vec<_> = targets().filter_map(step).collect();
         let cells = families(cell_readings(self.detail), &cells);
         let slots: Vec<_> = targets().flat_map(row_slots).collect();
         let of_rows = families(ROW_READINGS, &rows).chain(families(SLOT_READINGS, &slots));
-        cells.chain(of_rows).chain(families(OPTIMUM_READINGS, &crowns)).collect()
+        let of_targets = families(OPTIMUM_READINGS, &crowns).chain(families(STEP_READINGS, &steps));
+        cells.chain(of_rows).chain(of_targets).collect()
     }
 }
 
@@ -258,33 +309,39 @@ fn shown(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<Shown>> {
         let (workers, batch) = (cell.workers.to_string(), cell.batch.to_string());
         let [name, model] = target_labels(target);
         let labels = [name, model, ("workers", workers.as_str()), ("batch", batch.as_str())];
-        Some(Labelled::new(&labels, Shown { cell: target.cell(cell)?.clone(), is_copy }))
+        let estimate = target.estimate(cell).copied();
+        Some(Labelled::new(&labels, Shown { cell: target.cell(cell)?.clone(), estimate, is_copy }))
     })
 }
 
 fn rows(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<Best>> {
-    target.optimum.iter().flat_map(|optimum| &optimum.rows).map(|best| {
+    target.optimum().into_iter().flat_map(|optimum| &optimum.rows).map(|best| {
         let workers = best.cell.workers.to_string();
         let [name, model] = target_labels(target);
-        Labelled::new(&[name, model, ("workers", workers.as_str())], *best)
+        Labelled::new(&[name, model, ("workers", workers.as_str())], best.clone())
     })
 }
 
 fn row_slots(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<RowSlots>> {
-    target.rows.iter().map(|row| {
+    target.conclusions.rows.iter().map(|row| {
         let workers = row.requested.to_string();
         let [name, model] = target_labels(target);
         Labelled::new(&[name, model, ("workers", workers.as_str())], *row)
     })
 }
 
-fn crown(target: &TargetSnapshot) -> Option<Labelled<Crown>> {
-    let best = target.optimum.as_ref()?.overall;
-    let last = target.cell(best.cell).and_then(|cell| cell.last_valid.as_ref());
-    let time_to_first_token = last.and_then(|sample| sample.measurement.time_to_first_token);
-    let [name, model] = target_labels(target);
-    let [objective] = OBJECTIVES;
-    Some(Labelled::new(&[name, model, ("objective", objective)], Crown { best, time_to_first_token }))
+fn crowns(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<Crown>> {
+    OBJECTIVES.iter().filter_map(move |&(objective, named)| {
+        let best = named(target.optimum()?)?.clone();
+        let last = target.cell(best.cell).and_then(|cell| cell.last_valid.as_ref());
+        let time_to_first_token = last.and_then(|sample| sample.measurement.time_to_first_token);
+        let [name, model] = target_labels(target);
+        Some(Labelled::new(&[name, model, ("objective", objective)], Crown { best, time_to_first_token }))
+    })
+}
+
+fn step(target: &TargetSnapshot) -> Option<Labelled<StepFit>> {
+    Some(Labelled::new(&target_labels(target), target.conclusions.step.clone()?))
 }
 
 fn target_labels(target: &TargetSnapshot) -> [(&'static str, &str); 2] {

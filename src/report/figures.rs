@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::ReportInput;
 use super::number::{as_printed, figure};
-use crate::analysis::optimum::{Optimum, RateEstimate, RateEstimates, optimum};
+use crate::analysis::conclusions::{Conclusions, Question, Window};
+use crate::analysis::interval::Interval;
+use crate::analysis::optimum::{Optimum, ServiceLevel};
 use crate::analysis::quantile::{median, quantile, sorted};
-use crate::analysis::slots::{RowSlots, SlotEvidence, rows};
+use crate::analysis::slots::RowSlots;
 use crate::domain::{Cell, Measurement, Quantiles, Sample, SlotsMode};
 
 /// The repeats of one figure: five numbers and how many they stand for.
@@ -77,16 +79,6 @@ impl CellFigures {
             observed_parallelism_peak: middle(|m| m.observed_parallelism_peak.map(f64::from)),
         })
     }
-
-    fn estimate(&self) -> RateEstimate {
-        let rate = self.tokens_per_second;
-        RateEstimate {
-            median: rate.median,
-            lower_quartile: rate.lower_quartile,
-            upper_quartile: rate.upper_quartile,
-            samples: rate.samples,
-        }
-    }
 }
 
 /// The median over the samples of each quantile.
@@ -109,9 +101,7 @@ pub(super) enum Known<'a> {
 #[derive(Debug)]
 pub(super) struct Figures<'a> {
     pub(super) input: &'a ReportInput,
-    pub(super) optimum: Option<Optimum>,
-    /// The slots that each row asked for and got, by workers.
-    rows: Vec<RowSlots>,
+    conclusions: Conclusions,
     /// By canonical cell.
     cells: BTreeMap<Cell, CellFigures>,
     /// Rejected samples by canonical cell.
@@ -133,16 +123,24 @@ impl<'a> Figures<'a> {
         }
         let cells: BTreeMap<Cell, CellFigures> =
             valid.into_iter().filter_map(|(cell, samples)| Some((cell, CellFigures::of(&samples)?))).collect();
-        let estimates: RateEstimates = cells.iter().map(|(&cell, figures)| (cell, figures.estimate())).collect();
-        let seen: Vec<SlotEvidence> = input
-            .samples
-            .iter()
-            .filter(|sample| sample.is_valid() && input.grid.contains(sample.cell))
-            .map(|sample| SlotEvidence::of(sample, sample.measurement.reported_slots))
-            .collect();
-        let is_server_mode = input.epoch.slots_mode() == SlotsMode::Server;
-        let rows = rows(&input.grid, is_server_mode, &seen);
-        Self { input, optimum: optimum(&input.grid, &estimates), rows, cells, rejected }
+        let question = Question {
+            grid: &input.grid,
+            is_server_mode: input.epoch.slots_mode() == SlotsMode::Server,
+            window: Window::default(),
+            service_level: ServiceLevel::default(),
+            reference: None,
+            published: None,
+        };
+        Self { input, conclusions: Conclusions::of(&question, &input.samples), cells, rejected }
+    }
+
+    pub(super) fn optimum(&self) -> Option<&Optimum> {
+        self.conclusions.optimum.as_ref()
+    }
+
+    /// The 95 % interval of a measured cell's token rate.
+    pub(super) fn interval(&self, canonical: Cell) -> Option<Interval> {
+        self.conclusions.rates.get(canonical).map(|rate| rate.interval)
     }
 
     /// What is known of any cell of the grid, copies of measured cells among them.
@@ -170,13 +168,13 @@ impl<'a> Figures<'a> {
 
     /// The best batch of a row with its rate.
     pub(super) fn best_of_row(&self, workers: u32) -> Option<(Cell, &CellFigures)> {
-        let best = self.optimum.as_ref()?.rows.iter().find(|best| best.cell.workers == workers)?;
+        let best = self.optimum()?.rows.iter().find(|best| best.cell.workers == workers)?;
         Some((best.cell, self.measured_at(best.cell)?))
     }
 
     /// The best cell of all with its figures.
     pub(super) fn best(&self) -> Option<(Cell, &CellFigures)> {
-        let cell = self.optimum.as_ref()?.overall.cell;
+        let cell = self.optimum()?.throughput.cell;
         Some((cell, self.measured_at(cell)?))
     }
 
@@ -197,12 +195,12 @@ impl<'a> Figures<'a> {
 
     /// The slots of a row.
     pub(super) fn row(&self, workers: u32) -> Option<&RowSlots> {
-        self.rows.iter().find(|row| row.requested == workers)
+        self.conclusions.rows.iter().find(|row| row.requested == workers)
     }
 
     /// The rows that do not measure what their heading says.
     pub(super) fn warned_rows(&self) -> impl Iterator<Item = &RowSlots> {
-        self.rows.iter().filter(|row| row.verdict.is_warned())
+        self.conclusions.rows.iter().filter(|row| row.verdict.is_warned())
     }
 
     /// The requests that the server works on at once, where it told.

@@ -11,22 +11,16 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::clock::later;
-use crate::analysis::optimum::{Optimum, RateEstimate, RateEstimates, optimum};
-use crate::analysis::slots::{self, RowSlots, SlotEvidence};
+use crate::analysis::conclusions::{Conclusions, Question, Window};
+use crate::analysis::estimate::RateEstimate;
+use crate::analysis::optimum::{Optimum, ServiceLevel};
+use crate::analysis::slots::RowSlots;
 use crate::domain::{
     Canary, Cell, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, SlotsMode, TargetId,
 };
-use crate::store::SAMPLES_OF_CELL;
 
 /// Notes that a page shows; older ones are in the history.
 const NOTES: usize = 50;
-
-/// Valid samples of a cell that its estimate is of, the newest: as many as a restart finds.
-const RATES_KEPT: usize = SAMPLES_OF_CELL as usize;
-
-/// Valid samples of a cell that tell of the server's slots, the newest: slots are seen at once
-/// or not at all.
-const SLOTS_KEPT: usize = 30;
 
 /// All targets at one time, by name.
 #[derive(Clone, Debug, Default)]
@@ -46,12 +40,9 @@ pub struct Note {
 pub struct CellSnapshot {
     pub last_attempt: Arc<Sample>,
     pub last_valid: Option<Arc<Sample>>,
-    /// Token rates of the newest valid samples, tokens per second. Shared: snapshots are
-    /// copied with each event.
-    rates: Arc<VecDeque<f64>>,
-    /// What the newest valid samples say of the server's slots. Shared too.
-    seen_slots: Arc<VecDeque<SlotEvidence>>,
-    pub estimate: Option<RateEstimate>,
+    /// The newest valid samples, of which conclusions are drawn. Shared: snapshots are copied
+    /// with each event.
+    valid: Arc<VecDeque<Arc<Sample>>>,
 }
 
 /// One target at one time.
@@ -82,9 +73,8 @@ pub struct TargetSnapshot {
     pub sample_completed_at: Option<Timestamp>,
     /// The cells of the running epoch that were attempted, by canonical cell.
     pub cells: BTreeMap<Cell, CellSnapshot>,
-    pub optimum: Option<Optimum>,
-    /// The slots that each row of the grid asked for and got, by workers.
-    pub rows: Arc<Vec<RowSlots>>,
+    /// What the samples of the running epoch say.
+    pub conclusions: Arc<Conclusions>,
     /// The last canary, and when it came back.
     pub canary: Option<(Timestamp, Canary)>,
     /// The newest last.
@@ -113,8 +103,7 @@ impl TargetSnapshot {
             sample_due_at: None,
             sample_completed_at: None,
             cells: BTreeMap::new(),
-            optimum: None,
-            rows: Arc::default(),
+            conclusions: Arc::default(),
             canary: None,
             notes: VecDeque::new(),
         }
@@ -143,23 +132,15 @@ impl TargetSnapshot {
         let cell = self.cells.entry(canonical).or_insert_with(|| CellSnapshot {
             last_attempt: sample.clone(),
             last_valid: None,
-            rates: Arc::default(),
-            seen_slots: Arc::default(),
-            estimate: None,
+            valid: Arc::default(),
         });
         cell.last_attempt = sample.clone();
         if sample.is_valid() {
             cell.last_valid = Some(sample.clone());
-            let rates = Arc::make_mut(&mut cell.rates);
-            rates.push_back(sample.measurement.tokens_per_second);
-            if rates.len() > RATES_KEPT {
-                rates.pop_front();
-            }
-            cell.estimate = RateEstimate::of(rates.make_contiguous());
-            let seen = Arc::make_mut(&mut cell.seen_slots);
-            seen.push_back(SlotEvidence::of(sample, sample.measurement.reported_slots));
-            if seen.len() > SLOTS_KEPT {
-                seen.pop_front();
+            let valid = Arc::make_mut(&mut cell.valid);
+            valid.push_back(sample.clone());
+            if valid.len() > Window::default().samples {
+                valid.pop_front();
             }
         }
     }
@@ -171,23 +152,39 @@ impl TargetSnapshot {
 
     /// What is known of the slots of a row.
     pub fn row(&self, workers: u32) -> Option<&RowSlots> {
-        self.rows.iter().find(|row| row.requested == workers)
+        self.conclusions.rows.iter().find(|row| row.requested == workers)
+    }
+
+    /// The rate of the cell that `cell` shows, as far as it was measured.
+    pub fn estimate(&self, cell: Cell) -> Option<&RateEstimate> {
+        let canonical = self.grid.as_ref().map_or(cell, |grid| grid.canonical(cell));
+        self.conclusions.rates.get(canonical)
+    }
+
+    pub fn optimum(&self) -> Option<&Optimum> {
+        self.conclusions.optimum.as_ref()
     }
 
     /// Looks at the samples as a whole: what each row got, and which cell is the best.
     fn conclude(&mut self) {
-        let seen: Vec<SlotEvidence> = self.cells.values().flat_map(|known| known.seen_slots.iter().copied()).collect();
-        let rows = self.grid.as_ref().map(|grid| slots::rows(grid, self.is_in_server_mode(), &seen));
-        self.rows = Arc::new(rows.unwrap_or_default());
-        let estimates: RateEstimates =
-            self.cells.iter().filter_map(|(cell, known)| Some((*cell, known.estimate?))).collect();
-        self.optimum = self.grid.as_ref().and_then(|grid| optimum(grid, &estimates));
+        let Some(grid) = &self.grid else { return };
+        let question = Question {
+            grid,
+            is_server_mode: self.is_in_server_mode(),
+            window: Window::default(),
+            service_level: ServiceLevel::default(),
+            reference: None,
+            published: self.optimum(),
+        };
+        let samples = self.cells.values().flat_map(|known| known.valid.iter()).map(AsRef::as_ref);
+        self.conclusions = Arc::new(Conclusions::of(&question, samples));
     }
 
     fn enter_epoch(&mut self, epoch: &Arc<Epoch>, grid: &Arc<Grid>, samples: &[Sample]) {
         self.epoch = Some(epoch.clone());
         self.grid = Some(grid.clone());
         self.cells.clear();
+        self.conclusions = Arc::default();
         for sample in samples.iter().filter(|sample| grid.contains(sample.cell)) {
             self.add_sample(&Arc::new(sample.clone()));
         }

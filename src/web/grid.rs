@@ -18,7 +18,7 @@ struct Scale {
 impl Scale {
     /// Over all estimates of the grid; `None` while there is none.
     fn of(target: &TargetSnapshot) -> Option<Self> {
-        let rates = || target.cells.values().filter_map(|known| Some(known.estimate?.median));
+        let rates = || target.conclusions.rates.cells.values().map(|estimate| estimate.median);
         let lowest = rates().reduce(f64::min)?;
         Some(Self { lowest, highest: rates().reduce(f64::max)? })
     }
@@ -55,9 +55,12 @@ pub(super) fn heat_map(target: &TargetSnapshot, grid: &Grid, number: usize) -> S
 fn row(target: &TargetSnapshot, grid: &Grid, workers: u32, scale: Option<&Scale>) -> String {
     let cells: String =
         grid.batch().iter().map(|&batch| cell(target, grid, Cell::new(workers, batch), scale)).collect();
-    let best = target.optimum.as_ref().and_then(|optimum| optimum.rows.iter().find(|row| row.cell.workers == workers));
+    let best = target.optimum().and_then(|optimum| optimum.rows.iter().find(|row| row.cell.workers == workers));
     let (batch, rate) = match best {
-        Some(best) => (best.cell.batch.to_string(), rate(best.tokens_per_second)),
+        Some(best) => {
+            let median = target.estimate(best.cell).map_or(best.tokens_per_second, |estimate| estimate.median);
+            (best.cell.batch.to_string(), rate(median))
+        }
         None => ("–".to_owned(), "–".to_owned()),
     };
     format!(
@@ -87,12 +90,12 @@ pub(super) fn seen(effective: &EffectiveSlots) -> String {
 
 fn cell(target: &TargetSnapshot, grid: &Grid, cell: Cell, scale: Option<&Scale>) -> String {
     let known = target.cell(cell);
-    let estimate = known.and_then(|known| known.estimate);
-    let is_best_of_row = target.optimum.as_ref().is_some_and(|optimum| optimum.rows.iter().any(|row| row.cell == cell));
+    let estimate = target.estimate(cell);
+    let is_best_of_row = target.optimum().is_some_and(|optimum| optimum.rows.iter().any(|row| row.cell == cell));
     let marks = [
         ("copy", grid.is_copy(cell)),
         ("row-best", is_best_of_row),
-        ("optimum", target.optimum.as_ref().is_some_and(|optimum| optimum.overall.cell == cell)),
+        ("optimum", target.optimum().is_some_and(|optimum| optimum.throughput.cell == cell)),
         ("running", target.current == Some(cell)),
     ];
     let mut classes = vec!["cell".to_owned()];
@@ -116,9 +119,9 @@ fn cell(target: &TargetSnapshot, grid: &Grid, cell: Cell, scale: Option<&Scale>)
 /// A cell in words.
 fn story(target: &TargetSnapshot, grid: &Grid, cell: Cell, known: Option<&CellSnapshot>) -> String {
     let mut story = format!("{}, batch {}: ", counted(cell.workers.into(), "worker"), cell.batch);
-    match known.and_then(|known| known.estimate) {
+    match target.estimate(cell) {
         Some(estimate) => {
-            story += &format!("{} tokens/s, median of {}", rate(estimate.median), repeats(&estimate));
+            story += &format!("{} tokens/s, median of {}", rate(estimate.median), repeats(estimate));
         }
         None => story += "no valid sample yet",
     }
@@ -129,7 +132,7 @@ fn story(target: &TargetSnapshot, grid: &Grid, cell: Cell, known: Option<&CellSn
     if grid.is_copy(cell) {
         story += &format!("; the same work as with {}", counted(grid.canonical(cell).workers.into(), "worker"));
     }
-    if target.optimum.as_ref().is_some_and(|optimum| optimum.overall.cell == cell) {
+    if target.optimum().is_some_and(|optimum| optimum.throughput.cell == cell) {
         story += "; the optimum";
     }
     if target.current == Some(cell) {
@@ -148,9 +151,9 @@ fn legend(target: &TargetSnapshot, grid: &Grid, scale: Option<&Scale>) -> String
     let mark = |class: &str, sign: &str, meaning: &str, is_there: bool| {
         is_there.then(|| format!("<li><span class=\"key {class}\" aria-hidden=\"true\">{sign}</span> {meaning}</li>"))
     };
-    let has = |is_so: fn(SlotsVerdict) -> bool| target.rows.iter().any(|row| is_so(row.verdict));
-    let has_optimum = target.optimum.is_some();
-    let has_rejected = target.cells.values().any(|known| known.estimate.is_none());
+    let has = |is_so: fn(SlotsVerdict) -> bool| target.conclusions.rows.iter().any(|row| is_so(row.verdict));
+    let has_optimum = target.optimum().is_some();
+    let has_rejected = target.cells.values().any(|known| known.last_valid.is_none());
     let items: String = [
         ramp,
         mark("optimum", "", "optimum", has_optimum),

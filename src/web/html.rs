@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::analysis::optimum::RateEstimate;
+use crate::analysis::estimate::RateEstimate;
 
 const STYLE: &str = include_str!("assets/page.css");
 

@@ -139,11 +139,15 @@ fn tile(class: &str, name: &str, figure: &str, story: &str) -> String {
 }
 
 fn optimum_tile(target: &TargetSnapshot) -> String {
-    let Some(best) = target.optimum.as_ref().map(|optimum| optimum.overall) else {
+    let Some(best) = target.optimum().map(|optimum| &optimum.throughput) else {
         return tile("idle", "Optimum", "–", "<p>No valid sample yet</p>");
     };
-    let estimate = target.cell(best.cell).and_then(|known| known.estimate);
-    let sure = estimate.map_or_else(String::new, |estimate| format!("<p>{}</p>", repeats(&estimate)));
+    let estimate = target.estimate(best.cell);
+    let measured = estimate.map_or_else(String::new, |estimate| format!("<p>{}</p>", repeats(estimate)));
+    let (lower, upper) = (rate(best.interval.lower), rate(best.interval.upper));
+    let others = best.tied.len().saturating_sub(1) as u64;
+    let ties = if others > 0 { format!("; {} may be as good", counted(others, "other cell")) } else { String::new() };
+    let sure = format!("<p>95 % sure: {lower} to {upper}{ties}</p>{measured}");
     let figure = format!("{} <small>tokens/s</small>", rate(best.tokens_per_second));
     let warning = target
         .row(best.cell.workers)
@@ -163,8 +167,13 @@ fn mismatch(row: &RowSlots) -> String {
 
 /// The rows that did not get their slots.
 fn mismatches(target: &TargetSnapshot) -> String {
-    let warned: Vec<String> =
-        target.rows.iter().filter(|row| row.verdict.is_warned()).map(|row| row.requested.to_string()).collect();
+    let warned: Vec<String> = target
+        .conclusions
+        .rows
+        .iter()
+        .filter(|row| row.verdict.is_warned())
+        .map(|row| row.requested.to_string())
+        .collect();
     if warned.is_empty() {
         return String::new();
     }

@@ -50,7 +50,7 @@ fn introduction(page: &mut Page, figures: &Figures<'_>, words: &Words) {
 
 fn optima(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     let mut table = Table::of_numbers(words.optima_columns);
-    let rows = figures.optimum.iter().flat_map(|optimum| &optimum.rows);
+    let rows = figures.optimum().into_iter().flat_map(|optimum| &optimum.rows);
     for (cell, best) in rows.filter_map(|best| figures.best_of_row(best.cell.workers)) {
         let rate = best.tokens_per_second;
         table.row([
@@ -65,7 +65,7 @@ fn optima(page: &mut Page, figures: &Figures<'_>, words: &Words) {
             rate.samples.to_string(),
         ]);
     }
-    if figures.optimum.is_some() {
+    if figures.optimum().is_some() {
         page.table(&table)
     } else {
         nothing_yet(page, figures, words)

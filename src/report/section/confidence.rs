@@ -5,18 +5,18 @@ use super::super::markdown::Table;
 use super::super::number::{NOTHING, figure, percent};
 use super::super::words::Words;
 use super::Page;
+use crate::analysis::interval::Interval;
+use crate::analysis::optimum::Optimum;
 use crate::analysis::quantile::median;
 
-/// Cells with at least this share of the best rate are as good as the best.
-const TIED: f64 = 0.99;
-/// The most such cells that are named.
+/// The most cells that may be as good as the best that are named.
 const TIES_NAMED: usize = 6;
 /// The fewest repeats that say something of the spread.
 const ENOUGH_REPEATS: usize = 3;
 
 pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     page.heading(2, words.confidence);
-    if figures.optimum.is_none() {
+    if figures.optimum().is_none() {
         page.paragraph(words.nothing_to_conclude);
         return;
     }
@@ -35,6 +35,7 @@ pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
             figure(rate.median),
             figure(rate.upper_quartile),
             figure(rate.highest),
+            figures.interval(cell).map_or_else(|| NOTHING.to_owned(), range),
             rate.relative_width().map_or_else(|| NOTHING.to_owned(), percent),
         ]);
     }
@@ -50,18 +51,30 @@ fn verdict(figures: &Figures<'_>, words: &Words) -> String {
     }
     let spreads: Vec<f64> = rates().filter_map(|rate| rate.relative_width()).collect();
     sentences.extend(median(&spreads).map(|spread| (words.typical_spread)(&percent(spread))));
-    sentences.push(ties(figures, words));
+    if let Some(optimum) = figures.optimum() {
+        sentences.push(ties(optimum, figures, words));
+        if optimum.frugal.cell != optimum.throughput.cell {
+            sentences.push((words.frugal_cell)(optimum.frugal.cell));
+        }
+        sentences.extend(
+            optimum
+                .steady
+                .filter(|steady| steady.disagrees)
+                .map(|steady| (words.steady_disagrees)(steady.cell, &figure(steady.tokens_per_second))),
+        );
+    }
     sentences.join(" ")
 }
 
-fn ties(figures: &Figures<'_>, words: &Words) -> String {
-    let Some((best_cell, best)) = figures.best() else { return String::new() };
-    let least = best.tokens_per_second.median * TIED;
-    let mut tied: Vec<_> = figures
-        .measured()
-        .filter(|(cell, measured)| *cell != best_cell && measured.tokens_per_second.median >= least)
-        .map(|(cell, measured)| (cell, measured.tokens_per_second.median))
-        .collect();
+fn range(interval: Interval) -> String {
+    format!("{} – {}", figure(interval.lower), figure(interval.upper))
+}
+
+fn ties(optimum: &Optimum, figures: &Figures<'_>, words: &Words) -> String {
+    let best = &optimum.throughput;
+    let rate_of = |cell| Some((cell, figures.measured_at(cell)?.tokens_per_second.median));
+    let mut tied: Vec<_> =
+        best.tied.iter().filter(|cell| **cell != best.cell).filter_map(|&cell| rate_of(cell)).collect();
     tied.sort_by(|(_, one), (_, other)| other.total_cmp(one));
     if tied.is_empty() {
         return words.no_ties.to_owned();

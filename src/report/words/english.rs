@@ -84,7 +84,8 @@ pub(super) const ENGLISH: Words = Words {
     row_without_best: "No cell of this row has a valid sample yet.",
     confidence: "How sure",
     confidence_note: "Token rate of every measured cell over its repeats, tokens/s. The spread is the distance \
-                      between the quartiles, relative to the median.",
+                      between the quartiles, relative to the median. The interval is for the median; it draws on \
+                      the noise of all cells.",
     confidence_columns: [
         "Workers",
         "Batch",
@@ -95,13 +96,21 @@ pub(super) const ENGLISH: Words = Words {
         "Median",
         "Upper quartile",
         "Highest",
+        "95 % interval",
         "Spread",
     ],
     fewest_repeats: |samples| format!("Fewest samples of a measured cell: {samples}."),
     few_repeats: "With fewer than three repeats the order of cells that lie close together is open.",
     typical_spread: |percent| format!("Typical spread of a cell: {percent}."),
-    ties: |cells| format!("Within 1 % of the best cell: {cells}."),
-    no_ties: "No other cell is within 1 % of the best.",
+    ties: |cells| format!("Perhaps as good as the best cell, within 1 %: {cells}."),
+    no_ties: "No other cell is as good as the best with a probability of 5 % or more.",
+    frugal_cell: |cell| format!("The cheapest of them is {cell}."),
+    steady_disagrees: |cell, rate| {
+        format!(
+            "The steady rate, which no half-empty last wave lowers, is the highest in another cell: {cell} with {rate} \
+             tokens/s."
+        )
+    },
     more_cells: |count| format!("and {count} more"),
     parallelism: "Requested and observed parallelism",
     parallelism_note: "The highest medians within each row. Possible is what the row can have in flight: its workers, \
@@ -269,5 +278,8 @@ const ENGLISH_DEFINITIONS: &[(&str, &str)] = &[
         "Cell figures",
         "medians over the valid samples of the cell; p50 and p95 are the medians of each sample's quantile",
     ),
-    ("Best batch", "the batch of the highest median token rate; of equal rates the smaller one"),
+    (
+        "Best batch",
+        "the batch of the highest token rate, each drawn towards those of its neighbours by as much as it is unsure",
+    ),
 ];

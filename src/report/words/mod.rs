@@ -67,12 +67,14 @@ pub(super) struct Words {
     // How sure.
     pub(super) confidence: &'static str,
     pub(super) confidence_note: &'static str,
-    pub(super) confidence_columns: [&'static str; 10],
+    pub(super) confidence_columns: [&'static str; 11],
     pub(super) fewest_repeats: fn(samples: usize) -> String,
     pub(super) few_repeats: &'static str,
     pub(super) typical_spread: fn(percent: &str) -> String,
     pub(super) ties: fn(cells: &str) -> String,
     pub(super) no_ties: &'static str,
+    pub(super) frugal_cell: fn(cell: Cell) -> String,
+    pub(super) steady_disagrees: fn(cell: Cell, rate: &str) -> String,
     pub(super) more_cells: fn(count: usize) -> String,
     // Parallelism.
     pub(super) parallelism: &'static str,

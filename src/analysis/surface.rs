@@ -1,0 +1,245 @@
+//! What the neighbours of a cell say of its rate, beside its own samples.
+//!
+//! The best of many noisy medians is a lucky one. Rates of neighbouring cells are alike, so
+//! each cell is drawn towards what the surface around it makes of it, the more the fewer
+//! samples it has. A cell that was not measured yet has an expectation and a doubt too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cholesky::{Cholesky, dot};
+use crate::domain::Cell;
+
+/// The logarithm of a cell's rate as its samples give it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observed {
+    pub cell: Cell,
+    pub log_rate: f64,
+    pub variance: f64,
+}
+
+/// What is believed of the logarithm of a cell's rate: a normal distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Belief {
+    pub log_rate: f64,
+    pub variance: f64,
+}
+
+/// Cells below which there is no surface: each stands for itself.
+const FEWEST_CELLS: usize = 6;
+/// Cells above which only the fastest are on the surface: the time goes with the cube of their
+/// number, and which cell is the best is decided among them.
+const MOST_CELLS: usize = 128;
+/// Standard deviation of the level and of the slopes, in logarithms: nearly unknown.
+const VAGUE: f64 = 2.0;
+
+/// The belief in each of `wanted`, from what was observed.
+///
+/// Kriging (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006): a
+/// plane, a smooth deviation (Matérn 5/2), and what is each cell's own, such as the
+/// half-empty last wave of a batch. Their sizes are those that make the observed rates the
+/// most probable. Nothing of how a server works is in it.
+pub fn beliefs(observed: &[Observed], wanted: &[Cell]) -> Vec<Option<Belief>> {
+    let mut fastest = observed.to_vec();
+    fastest.sort_by(|a, b| b.log_rate.total_cmp(&a.log_rate));
+    fastest.truncate(MOST_CELLS);
+    let ground = Ground::of(&fastest);
+    let surface = (fastest.len() >= FEWEST_CELLS).then(|| Surface::fit(&ground)).flatten();
+    let on_surface: BTreeSet<Cell> = fastest.iter().map(|observed| observed.cell).collect();
+    let alone: BTreeMap<Cell, Belief> = observed
+        .iter()
+        .filter(|observed| surface.is_none() || !on_surface.contains(&observed.cell))
+        .map(|observed| (observed.cell, Belief { log_rate: observed.log_rate, variance: observed.variance }))
+        .collect();
+    let belief = |cell: &Cell| alone.get(cell).copied().or_else(|| Some(surface.as_ref()?.belief(*cell)));
+    wanted.iter().map(belief).collect()
+}
+
+/// Where a cell lies: logarithms of the requests at once, and of the waves that follow.
+type Place = [f64; 2];
+
+fn place(cell: Cell) -> Place {
+    let at_once = f64::from(cell.concurrency());
+    [at_once.ln(), (f64::from(cell.batch) / at_once).ln()]
+}
+
+/// How far apart two cells lie on the surface.
+pub(super) fn distance(a: Cell, b: Cell) -> f64 {
+    let ([a1, a2], [b1, b2]) = (place(a), place(b));
+    (a1 - b1).hypot(a2 - b2)
+}
+
+/// The sizes of the parts, and how far the smooth one reaches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Shape {
+    smooth: f64,
+    reach: f64,
+    own: f64,
+}
+
+/// Candidates for each of the three, and what is expected of them beforehand: a size that is
+/// a factor e off is one standard deviation less likely. Nothing is expected of the reach.
+const SMOOTH: [f64; 4] = [0.04, 0.1, 0.25, 0.5];
+const REACH: [f64; 4] = [0.35, 0.7, 1.4, 2.8];
+const OWN: [f64; 5] = [0.01, 0.02, 0.04, 0.08, 0.15];
+const EXPECTED: Shape = Shape { smooth: 0.12, reach: 1.0, own: 0.05 };
+
+impl Shape {
+    /// Of the rates of two cells, without what is each cell's own.
+    fn shared(self, between: Between) -> f64 {
+        let distance = between.distance / self.reach;
+        let smooth = self.smooth.powi(2) * (1.0 + distance + distance * distance / 3.0) * (-distance).exp();
+        between.plane + smooth
+    }
+
+    /// How unlikely the shape is before anything was observed.
+    fn penalty(self) -> f64 {
+        let off = |value: f64, expected: f64| 0.5 * (value / expected).ln().powi(2);
+        off(self.smooth, EXPECTED.smooth) + off(self.own, EXPECTED.own)
+    }
+}
+
+/// What two cells' rates share, before the shape has its say.
+#[derive(Clone, Copy, Debug)]
+struct Between {
+    plane: f64,
+    /// In units in which Matérn's covariance is the simplest.
+    distance: f64,
+}
+
+impl Between {
+    fn of(a: Cell, b: Cell) -> Self {
+        let ([a1, a2], [b1, b2]) = (place(a), place(b));
+        let plane = VAGUE * VAGUE * (1.0 + a1 * b1 + a2 * b2);
+        Self { plane, distance: 5.0_f64.sqrt() * (a1 - b1).hypot(a2 - b2) }
+    }
+}
+
+/// What is the same for all shapes: the observed cells, and what each shares with those before.
+struct Ground<'a> {
+    observed: &'a [Observed],
+    mean: f64,
+    logs: Vec<f64>,
+    shared: Vec<Vec<Between>>,
+}
+
+impl<'a> Ground<'a> {
+    fn of(observed: &'a [Observed]) -> Self {
+        let mean = observed.iter().map(|o| o.log_rate).sum::<f64>() / observed.len() as f64;
+        let logs = observed.iter().map(|o| o.log_rate - mean).collect();
+        let until = |n: usize, a: Cell| observed.iter().take(n + 1).map(|b| Between::of(a, b.cell)).collect();
+        let shared = observed.iter().enumerate().map(|(n, o)| until(n, o.cell)).collect();
+        Self { observed, mean, logs, shared }
+    }
+}
+
+struct Surface<'a> {
+    ground: &'a Ground<'a>,
+    shape: Shape,
+    cholesky: Cholesky,
+    white: Vec<f64>,
+}
+
+impl<'a> Surface<'a> {
+    /// The most probable shape: one size after the other, twice around.
+    fn fit(ground: &'a Ground<'a>) -> Option<Self> {
+        let mut best = Self::of(ground, EXPECTED)?;
+        for _ in 0..2 {
+            let shape = best.shape;
+            best = best.better(SMOOTH.map(|smooth| Shape { smooth, ..shape }));
+            let shape = best.shape;
+            best = best.better(REACH.map(|reach| Shape { reach, ..shape }));
+            let shape = best.shape;
+            best = best.better(OWN.map(|own| Shape { own, ..shape }));
+        }
+        Some(best)
+    }
+
+    fn better(self, shapes: impl IntoIterator<Item = Shape>) -> Self {
+        let (ground, own) = (self.ground, self.shape);
+        shapes
+            .into_iter()
+            .filter(|shape| *shape != own)
+            .filter_map(|shape| Self::of(ground, shape))
+            .fold(self, |best, next| if next.log_probability() > best.log_probability() { next } else { best })
+    }
+
+    fn of(ground: &'a Ground<'a>, shape: Shape) -> Option<Self> {
+        let own = |i: usize| ground.observed.get(i).map_or(f64::NAN, |o| shape.own.powi(2) + o.variance);
+        let cholesky = Cholesky::of(ground.observed.len(), |i, j| {
+            let between = ground.shared.get(i).and_then(|row| row.get(j));
+            between.map_or(f64::NAN, |between| shape.shared(*between)) + if i == j { own(i) } else { 0.0 }
+        })?;
+        let white = cholesky.whiten(&ground.logs);
+        Some(Self { ground, shape, cholesky, white })
+    }
+
+    fn log_probability(&self) -> f64 {
+        -0.5 * (dot(&self.white, &self.white) + self.cholesky.log_determinant()) - self.shape.penalty()
+    }
+
+    fn belief(&self, cell: Cell) -> Belief {
+        let own = self.shape.own.powi(2);
+        let covariance =
+            |o: &Observed| self.shape.shared(Between::of(o.cell, cell)) + if o.cell == cell { own } else { 0.0 };
+        let white = self.cholesky.whiten(&self.ground.observed.iter().map(covariance).collect::<Vec<_>>());
+        let variance = self.shape.shared(Between::of(cell, cell)) + own - dot(&white, &white);
+        Belief { log_rate: self.ground.mean + dot(&white, &self.white), variance: variance.max(0.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plane in the places of the cells, seen with an error that alternates.
+    fn plane(variance: f64, error: f64) -> (Vec<Observed>, impl Fn(Cell) -> f64) {
+        let truth = |cell: Cell| 4.0 + 0.5 * place(cell)[0] + 0.1 * place(cell)[1];
+        let cells = [1, 2, 4, 8, 16].into_iter().flat_map(|w| [1, 2, 4, 8].map(|waves| Cell::new(w, w * waves)));
+        let observed = cells
+            .enumerate()
+            .map(|(n, cell)| {
+                let sign = if n % 2 == 0 { 1.0 } else { -1.0 };
+                Observed { cell, log_rate: truth(cell) + sign * error, variance }
+            })
+            .collect();
+        (observed, truth)
+    }
+
+    #[test]
+    fn neighbours_correct_what_noise_did() {
+        let (observed, truth) = plane(0.05 * 0.05, 0.05);
+        let cells: Vec<Cell> = observed.iter().map(|o| o.cell).collect();
+        for (cell, belief) in cells.iter().zip(beliefs(&observed, &cells)) {
+            let belief = belief.expect("observed");
+            assert!((belief.log_rate - truth(*cell)).abs() < 0.035, "{cell}: {belief:?}");
+            assert!(belief.variance < 0.05 * 0.05);
+        }
+    }
+
+    #[test]
+    fn exact_observations_stay_what_they_are() {
+        let (mut observed, _) = plane(1e-8, 0.0);
+        observed[7].log_rate += 0.2;
+        let belief = beliefs(&observed, &[observed[7].cell])[0].expect("observed");
+        assert!((belief.log_rate - observed[7].log_rate).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_cell_that_was_not_measured_is_expected_with_doubt() {
+        let (mut observed, truth) = plane(1e-4, 0.005);
+        let missing = observed.remove(9);
+        let [belief, measured] = beliefs(&observed, &[missing.cell, observed[8].cell])[..] else { panic!("two") };
+        let (belief, measured) = (belief.expect("a surface"), measured.expect("a surface"));
+        assert!((belief.log_rate - truth(missing.cell)).abs() < 3.0 * belief.variance.sqrt());
+        assert!(belief.variance > measured.variance);
+    }
+
+    #[test]
+    fn few_cells_stand_for_themselves() {
+        let (mut observed, _) = plane(0.01, 0.1);
+        observed.truncate(2);
+        let [first, other] = [observed[0], observed[1]];
+        let believed = beliefs(&observed[..1], &[first.cell, other.cell]);
+        assert_eq!(believed, [Some(Belief { log_rate: first.log_rate, variance: 0.01 }), None]);
+    }
+}
