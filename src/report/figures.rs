@@ -168,14 +168,28 @@ impl<'a> Figures<'a> {
 
     /// The best batch of a row with its rate.
     pub(super) fn best_of_row(&self, workers: u32) -> Option<(Cell, &CellFigures)> {
+        if self.input.epoch.is_of_printed_figures() {
+            return self.highest(|cell| cell.workers == workers);
+        }
         let best = self.optimum()?.rows.iter().find(|best| best.cell.workers == workers)?;
         Some((best.cell, self.measured_at(best.cell)?))
     }
 
     /// The best cell of all with its figures.
     pub(super) fn best(&self) -> Option<(Cell, &CellFigures)> {
+        if self.input.epoch.is_of_printed_figures() {
+            return self.highest(|_| true);
+        }
         let cell = self.optimum()?.throughput.cell;
         Some((cell, self.measured_at(cell)?))
+    }
+
+    /// The cell with the highest rate, the smallest of equal ones: what an old report crowned, it
+    /// crowned for that, and keeps.
+    fn highest(&self, is_of: impl Fn(Cell) -> bool) -> Option<(Cell, &CellFigures)> {
+        let rate = |figures: &CellFigures| figures.tokens_per_second.median;
+        let cells = self.measured().filter(|(cell, _)| is_of(*cell));
+        cells.reduce(|best, next| if rate(next.1) > rate(best.1) { next } else { best })
     }
 
     /// Whether any cell was measured more than once, so that there is a spread to show.

@@ -66,9 +66,9 @@ fn optima(page: &mut Page, figures: &Figures<'_>, words: &Words) {
         ]);
     }
     if figures.optimum().is_some() {
-        page.table(&table)
+        page.table(&table);
     } else {
-        nothing_yet(page, figures, words)
+        nothing_yet(page, figures, words);
     }
     let warned: Vec<String> = figures.warned_rows().map(|row| row.requested.to_string()).collect();
     if !warned.is_empty() {
