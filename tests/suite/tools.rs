@@ -82,7 +82,7 @@ fn prometheus_scrapes_it() {
         answer.pointer("/data/result/0").cloned()
     };
     eventually("up == 1", || answer("up").filter(|up| up.pointer("/value/1") == Some(&Value::from("1"))));
-    let optimum = eventually("an optimum", || answer("llmsoak_optimum_tokens_per_second"));
+    let optimum = eventually("an optimum", || answer(r#"llmsoak_optimum_tokens_per_second{objective="throughput"}"#));
     let label = |name: &str| optimum.pointer(&format!("/metric/{name}")).and_then(Value::as_str);
     assert_eq!((label("target"), label("objective")), (Some("target"), Some("throughput")), "{optimum}");
     let rate: f64 = optimum.pointer("/value/1").and_then(Value::as_str).expect("a value").parse().expect("a number");
