@@ -26,6 +26,8 @@ pub struct Belief {
 
 /// Cells below which there is no surface: each stands for itself.
 const FEWEST_CELLS: usize = 6;
+/// A cell is drawn towards its neighbours by at most this many of its standard errors.
+const FARTHEST: f64 = 0.5;
 /// Cells above which only the fastest are on the surface: the time goes with the cube of their
 /// number, and which cell is the best is decided among them.
 const MOST_CELLS: usize = 128;
@@ -45,13 +47,25 @@ pub fn beliefs(observed: &[Observed], wanted: &[Cell]) -> Vec<Option<Belief>> {
     let ground = Ground::of(&fastest);
     let surface = (fastest.len() >= FEWEST_CELLS).then(|| Surface::fit(&ground)).flatten();
     let on_surface: BTreeSet<Cell> = fastest.iter().map(|observed| observed.cell).collect();
-    let alone: BTreeMap<Cell, Belief> = observed
-        .iter()
-        .filter(|observed| surface.is_none() || !on_surface.contains(&observed.cell))
-        .map(|observed| (observed.cell, Belief { log_rate: observed.log_rate, variance: observed.variance }))
-        .collect();
-    let belief = |cell: &Cell| alone.get(cell).copied().or_else(|| Some(surface.as_ref()?.belief(*cell)));
+    let measured: BTreeMap<Cell, &Observed> = observed.iter().map(|observed| (observed.cell, observed)).collect();
+    let belief = |cell: &Cell| match (&surface, measured.get(cell)) {
+        (Some(surface), Some(own)) if on_surface.contains(cell) => Some(limited(surface.belief(*cell), own)),
+        (Some(surface), None) => Some(surface.belief(*cell)),
+        (_, own) => own.map(|own| Belief { log_rate: own.log_rate, variance: own.variance }),
+    };
     wanted.iter().map(belief).collect()
+}
+
+/// A cell that stands out is not drawn far: it may be right, and few cells that stand out make
+/// the surface think that none do. Efron and Morris, "Limiting the Risk of Bayes and Empirical
+/// Bayes Estimators" (1971).
+fn limited(belief: Belief, own: &Observed) -> Belief {
+    let limit = FARTHEST * own.variance.sqrt();
+    let drawn = belief.log_rate - own.log_rate;
+    if drawn.abs() <= limit {
+        return belief;
+    }
+    Belief { log_rate: own.log_rate + limit.copysign(drawn), variance: own.variance }
 }
 
 /// Where a cell lies: logarithms of the requests at once, and of the waves that follow.
@@ -212,8 +226,17 @@ mod tests {
         for (cell, belief) in cells.iter().zip(beliefs(&observed, &cells)) {
             let belief = belief.expect("observed");
             assert!((belief.log_rate - truth(*cell)).abs() < 0.035, "{cell}: {belief:?}");
-            assert!(belief.variance < 0.05 * 0.05);
+            assert!(belief.variance <= 0.05 * 0.05);
         }
+    }
+
+    #[test]
+    fn a_cell_that_stands_out_is_not_drawn_far() {
+        let (mut observed, _) = plane(0.02 * 0.02, 0.01);
+        observed[7].log_rate += 0.3;
+        let belief = beliefs(&observed, &[observed[7].cell])[0].expect("observed");
+        let drawn = observed[7].log_rate - belief.log_rate;
+        assert!((0.0..=FARTHEST * 0.02 + 1e-12).contains(&drawn), "{drawn}");
     }
 
     #[test]
