@@ -18,6 +18,7 @@ use super::staff::Staff;
 use crate::config::{self, Config};
 use crate::metrics::ReloadStatus;
 use crate::soak::{Board, HttpBackend, Roster, WallClock};
+use crate::store::Writer;
 use crate::web::ReloadRequest;
 
 /// How often the files of keys are read again.
@@ -61,6 +62,7 @@ pub(super) struct Reloader {
     pub(super) board: Board,
     pub(super) newcomers: Newcomers,
     pub(super) clock: WallClock,
+    pub(super) history: Writer,
 }
 
 impl Reloader {
@@ -114,6 +116,8 @@ impl Reloader {
         if config.seed_was_drawn && running.seed_was_drawn {
             config.schedule.seed = running.schedule.seed;
         }
+        // What was measured a moment ago is in the history before it is read.
+        self.history.flush().await;
         let targets = self.staff.targets(&config, self.clock.now())?;
         let look_up = || self.newcomers.look_up(&config, &targets, &self.board.snapshot());
         if let Err(error) = tokio::task::block_in_place(look_up) {

@@ -148,7 +148,8 @@ impl Session {
         // An engine that is gone says so itself.
         let _ = rosters.send(Roster { targets, schedule: Arc::new(config.schedule.clone()), done: None }).await;
         if let Mode::Daemon { reloads: Some(Reloads { origin, hangups }), .. } = mode {
-            let reloader = Reloader { origin, staff, running, rosters, status, board, newcomers, clock };
+            let history = history.clone();
+            let reloader = Reloader { origin, staff, running, rosters, status, board, newcomers, clock, history };
             tasks.spawn(reloader.run(hangups, requests, stop.clone()));
         } else {
             // Nothing will change: the engine may end when its targets are done.
