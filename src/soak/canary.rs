@@ -48,6 +48,8 @@ impl<B: Backend> TargetRunner<B> {
             };
             self.publish(Happening::CanaryEnded(canary)).await;
         }
+        // It may be another process than before, and tells more with its model loaded.
+        let identity = self.identify().await?.identity;
         self.row_left(&identity).map_or(Ok(()), |_| Err(Halt::ServerChanged))
     }
 
