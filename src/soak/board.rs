@@ -270,7 +270,10 @@ impl TargetSnapshot {
                     self.note(event.at, format!("sample of {} rejected: {}", sample.cell, reasons.join(", ")));
                 }
                 self.add_sample(sample);
-                self.conclude();
+                // One that was rejected says nothing.
+                if sample.is_valid() {
+                    self.conclude();
+                }
             }
             Happening::CycleEnded { seconds, .. } => {
                 self.cycle_seconds = Some(*seconds);

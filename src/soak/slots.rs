@@ -85,15 +85,16 @@ impl<B: Backend> TargetRunner<B> {
     async fn note_failed_row(&mut self, workers: u32) {
         let failures = self.progress.failed_rows.entry(workers).or_default();
         *failures = failures.saturating_add(1);
+        let is_due = self.progress.pending.iter().any(|cell| cell.workers == workers);
         let has_others = self.progress.pending.iter().any(|cell| cell.workers != workers);
-        if *failures >= TRIES && (has_others || self.progress.has_measured) {
+        if *failures >= TRIES && is_due && (has_others || self.progress.has_measured) {
             self.progress.pending.retain(|cell| cell.workers != workers);
             tracing::warn!(
                 target = %self.progress.id,
                 workers,
                 "the server is not ready with so many slots; the cycle goes on without this row"
             );
-            if self.progress.cycle_began.is_some() && self.progress.pending.is_empty() {
+            if !has_others {
                 self.end_cycle().await;
             }
         }
