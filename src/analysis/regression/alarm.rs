@@ -4,22 +4,7 @@
 //! restarts and harmless changes, and two steps that undo each other end it. All of it follows
 //! from the events in their order, so that the history restores it.
 
-use super::verdict::{ChangeEvent, CycleRef, Direction};
-use super::view::Measure;
-
-/// What has just become of an alarm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    Raised,
-    /// There was one, and there still is.
-    Persists,
-    /// The level is back within the effect.
-    Recovered,
-    /// The user took the new level, or pinned a baseline.
-    Accepted,
-    /// It was a dip.
-    Transient,
-}
+use crate::domain::{ChangeEvent, CycleRef, Direction, Measure, Turn};
 
 /// The alarm of one measure of one target.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,8 +85,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::analysis::regression::verdict::{Cause, Ratio};
-    use crate::analysis::regression::{Component, Scope};
+    use crate::domain::{Cause, Component, Ratio, Scope};
 
     fn at(cycle: u64) -> CycleRef {
         CycleRef { cycle, at: Timestamp::UNIX_EPOCH }

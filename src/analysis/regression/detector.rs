@@ -3,12 +3,13 @@
 //! Its memory is bounded by the grid and the window. All it knows, it knows from the last
 //! few hundred cycles, so that it is restored by replaying them.
 
-use super::environment::{Component, Known};
+use super::environment::Known;
 use super::pool::{Registry, median};
 use super::search::Thresholds;
 use super::track::{Row, Told, Track};
-use super::verdict::{ChangeEvent, CycleRef, Finding};
-use super::view::{CycleView, Measure};
+use super::verdict::Finding;
+use super::view::CycleView;
+use crate::domain::{ChangeEvent, Component, CycleRef, Measure};
 
 /// What the user decides.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -30,11 +30,12 @@ mod track;
 #[cfg(test)]
 mod tests;
 
-pub use affected::CellChange;
-pub use alarm::{Alarm, Turn};
-pub use compare::{Comparison, Verdict, compare};
+pub use alarm::Alarm;
+pub use compare::compare;
 pub use detector::{Detector, Settings};
-pub use environment::Component;
-pub use scope::Scope;
-pub use verdict::{Cause, ChangeEvent, CycleRef, Direction, Finding, Ratio};
-pub use view::{CellFigures, CycleView, Measure};
+pub use verdict::Finding;
+pub use view::{CellFigures, CycleView};
+
+pub use crate::domain::change::{
+    Cause, CellChange, ChangeEvent, Comparison, Component, CycleRef, Direction, Measure, Ratio, Scope, Turn, Verdict,
+};

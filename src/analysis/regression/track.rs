@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::affected::cell_changes;
-use super::environment::Component;
 use super::line::{Designs, Line, Prior};
 use super::noise::Jumps;
 use super::pool::{Registry, Usuals, median};
-use super::scope::Scope;
 use super::search::{Candidate, Clue, Thresholds};
 use super::shapes::{Shape, Surroundings, Warmup};
-use super::verdict::{Cause, ChangeEvent, CycleRef, Direction, Finding, Ratio};
-use super::view::Measure;
-use crate::domain::Cell;
+use super::verdict::{Finding, ratio};
+use crate::domain::{Cause, Cell, ChangeEvent, Component, CycleRef, Direction, Measure, Scope};
 
 /// The rows that are looked at: since the last accepted change, and at most these.
 const WINDOW: usize = 100;
@@ -284,7 +281,7 @@ impl Track {
             direction: Direction::of(self.measure, size),
             detected: self.rows.last()?.at,
             changed,
-            ratio: Ratio::new(size, error, line.noise_rows),
+            ratio: ratio(size, error, line.noise_rows),
             cause,
             components,
             scope: registry.parts.get(part)?.scope,
