@@ -193,6 +193,8 @@ pub struct ChangeEvent {
     pub cycles_after: usize,
     /// The cells that moved by themselves, at a false discovery rate of 10 %.
     pub affected: Vec<Cell>,
+    /// The least effect that was told, as a ratio: 0.01 is 1 %.
+    pub minimum_effect: f64,
 }
 
 /// A change as it is remembered.

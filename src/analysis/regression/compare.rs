@@ -16,7 +16,7 @@ pub const LEAST_BASELINE_CYCLES: usize = 3;
 /// Cycles that are needed of what is compared with it.
 pub const LEAST_CURRENT_CYCLES: usize = 2;
 /// The newest cycles of an epoch that are weighed.
-const MOST_CYCLES: usize = 60;
+pub const MOST_CYCLES: usize = 60;
 /// How far apart two epochs are held to be, cycles: nothing of the noise is left, and drift
 /// is not that of the months between them.
 const APART: f64 = 12.0;

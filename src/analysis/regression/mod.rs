@@ -7,9 +7,10 @@
 //! tests a change against that, `shapes` say what is no change, `line` holds all of it; `search` looks for the best
 //! explanation, `track` follows one measure, [`Detector`] all of them, `affected` names cells.
 //! [`compare`](compare()) judges two epochs, [`baseline`] chooses the earlier one, [`alarm`] is
-//! an alarm's life.
+//! an alarm's life, [`alarms`] are all of a target.
 
 pub mod alarm;
+pub mod alarms;
 pub mod baseline;
 pub mod compare;
 pub mod environment;
@@ -31,6 +32,7 @@ mod track;
 mod tests;
 
 pub use alarm::Alarm;
+pub use alarms::{Alarms, Turned};
 pub use compare::compare;
 pub use detector::{Detector, Settings};
 pub use verdict::Finding;

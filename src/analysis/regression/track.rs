@@ -247,7 +247,7 @@ impl Track {
             }
         }
         let (_, part, candidate, line) = best?;
-        Some(Finding::Changed(self.accept(registry, part, candidate, &line, told)?))
+        Some(Finding::Changed(self.accept(registry, part, candidate, &line, told, thresholds.minimum_effect)?))
     }
 
     /// Tells a change and begins a new window with it.
@@ -258,6 +258,7 @@ impl Track {
         candidate: Candidate,
         line: &Line,
         told: &[Told],
+        minimum_effect: f64,
     ) -> Option<ChangeEvent> {
         let first = *line.rows.get(candidate.first)?;
         let row = self.rows.get(first)?;
@@ -288,6 +289,7 @@ impl Track {
             cycles_before: candidate.before,
             cycles_after: candidate.after,
             affected: self.affected(registry, first),
+            minimum_effect: minimum_effect.exp_m1(),
         };
         self.settling = Some((row.position, size));
         self.carry_noise(registry);

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{Cell, Facts, Measure};
+use crate::domain::{Cell, Facts, Measure, Quantiles, Sample};
 
 /// What one cycle measured of one cell; `None` is a missing measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,6 +13,14 @@ pub struct CellFigures {
 }
 
 impl CellFigures {
+    /// What a sample says of its cell.
+    pub fn of(sample: &Sample) -> Self {
+        let measured = &sample.measurement;
+        let p50 = |quantiles: Option<Quantiles>| quantiles.map(|quantiles| quantiles.p50);
+        let (ttft, itl) = (p50(measured.time_to_first_token), p50(measured.inter_token_latency));
+        Self { cell: sample.cell, figures: [Some(measured.tokens_per_second), ttft, itl] }
+    }
+
     /// The natural logarithm of a figure, where there is a positive and finite one.
     pub fn log(&self, measure: Measure) -> Option<f64> {
         let figure = self.figures.get(measure.index()).copied().flatten()?;
