@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::known::{Newcomers, restored};
-use super::observe::observe;
+use super::observe::Observer;
 use super::reload::{Origin, Reloader};
 use super::reporting::write_on_schedule;
 use super::retention;
@@ -91,6 +91,7 @@ impl Session {
             storage: history.status(),
         };
         let board = Board::default();
+        board.conclude_by(config.schedule.estimates);
         let metrics = Metrics::new(board.clone(), sources, &config.metrics).context("cannot register the metrics")?;
         let metrics = Arc::new(metrics);
         let running = watch::Sender::new(Arc::new(config));
@@ -122,7 +123,9 @@ impl Session {
         drop(app);
         let mut bus = Bus::new(clock, Some(history.clone()));
         let newcomers = Newcomers::default();
-        tasks.spawn(observe(bus.listen(), board.clone(), metrics, newcomers.clone(), config.metrics.clone()));
+        let observer =
+            Observer { board: board.clone(), metrics, newcomers: newcomers.clone(), history: history.clone() };
+        tasks.spawn(observer.observe(bus.listen(), config.metrics.clone()));
         tasks.spawn(listen(bus.listen()));
         if matches!(mode, Mode::Daemon { .. }) {
             // A run of a few cycles deletes nothing of what somebody else keeps.

@@ -71,7 +71,7 @@ impl Stage {
         let epoch =
             Epoch { id: EpochId(1), identity: Facts::new(), load: Facts::new(), first_seen: now(), last_seen: now() };
         let (epoch, grid) = (Arc::new(epoch), Arc::new(grid.clone()));
-        self.tell(target, Happening::EpochEntered { epoch, grid, samples: Arc::default(), before: None });
+        self.tell(target, Happening::EpochEntered { epoch, grid, samples: Arc::default(), named: None, before: None });
     }
 
     fn text(&self) -> String {

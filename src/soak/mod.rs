@@ -10,6 +10,7 @@ pub mod board;
 pub mod budget;
 pub mod bus;
 mod canary;
+pub mod choice;
 pub mod clock;
 pub mod control;
 pub mod daemon;

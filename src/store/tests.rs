@@ -387,10 +387,11 @@ async fn what_was_spent_outlives_a_restart_and_goes_after_two_days() {
 }
 
 /// The rows that each older schema added to those before it.
-const OLD_ROWS: [&str; 3] = [
+const OLD_ROWS: [&str; 4] = [
     include_str!("fixtures/version_1.sql"),
     include_str!("fixtures/version_2.sql"),
     include_str!("fixtures/version_3.sql"),
+    include_str!("fixtures/version_4.sql"),
 ];
 
 /// A file as the releases of that schema left it.
