@@ -2,6 +2,7 @@
 
 mod batch;
 mod canary;
+mod choice;
 mod good_neighbour;
 mod roster;
 mod slots;
