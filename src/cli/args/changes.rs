@@ -22,7 +22,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NUMBER")]
     pub current: Option<i64>,
     /// How to print it
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    #[arg(id = "comparison_format", long = "format", value_name = "FORMAT", default_value = "table")]
     pub format: CompareFormat,
     /// Least regression that is too much, as a ratio: 3% or 0.03
     #[arg(long, value_name = "RATIO", default_value = "3%", value_parser = ratio)]
