@@ -1,5 +1,7 @@
 //! Families as they are scraped: how many series, and what they say after which events.
 
+mod changes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -64,6 +66,7 @@ impl Stage {
         }
         let canary = Canary { load_seconds: Some(2.5), time_to_first_token_seconds: 2.75 };
         self.tell(target, Happening::CanaryEnded(canary));
+        changes::tell_all(self, target);
         self.reports.note_written(target, now());
     }
 

@@ -1,18 +1,18 @@
 //! The whole file, and the sections that are no more than a few keys.
 
-use crate::domain::plan::{MetricsPlan, ReportPlan, SchedulePlan, StoragePlan};
+use crate::domain::plan::{MetricsPlan, RegressionPlan, ReportPlan, SchedulePlan, StoragePlan};
 use crate::domain::{EstimatePlan, LatencyMeasure, SampleWindow, ServiceLevel};
 
 use super::super::Config;
 use super::super::files::Surroundings;
-use super::super::kind::{duration, one_of, path, whole};
+use super::super::kind::{duration, number, one_of, path, share, whole};
 use super::super::section::Section;
 use super::super::value::{buckets, off_or, one_list_of};
 use super::schedule::schedule;
 use super::target::targets;
 use super::{
-    CANARY_EVERY, CELL_DETAILS, COUNT, ESTIMATE_WINDOW, HISTOGRAM_LABELS, LANGUAGES, REPORT_EVERY, REPORTS_KEPT,
-    RETENTION, SERVICE_LEVEL, WINDOW_SAMPLES,
+    CANARY_EVERY, CELL_DETAILS, COUNT, ESTIMATE_WINDOW, FALSE_ALARMS, HISTOGRAM_LABELS, LANGUAGES, MINIMUM_EFFECT,
+    REPORT_EVERY, REPORTS_KEPT, RETENTION, SERVICE_LEVEL, WINDOW_SAMPLES,
 };
 
 /// The whole file.
@@ -31,6 +31,7 @@ pub(in crate::config) fn config(root: &mut Section<'_>, around: Surroundings<'_>
         schedule,
         seed_was_drawn,
         report: root.section("report", report),
+        regression: root.section("regression", regression),
         metrics: root.section("metrics", metrics),
     }
 }
@@ -66,6 +67,15 @@ fn report(s: &mut Section<'_>) -> ReportPlan {
         every: s.take_or("every", default.every, duration(REPORT_EVERY)),
         keep: s.take_or("keep", default.keep, whole(REPORTS_KEPT)),
         language: s.take_or("language", default.language, one_of(LANGUAGES)),
+    }
+}
+
+fn regression(s: &mut Section<'_>) -> RegressionPlan {
+    let default = RegressionPlan::default();
+    let rate = default.false_alarms_per_1000_cycles;
+    RegressionPlan {
+        minimum_effect: s.take_or("minimum_effect", default.minimum_effect, share(MINIMUM_EFFECT)),
+        false_alarms_per_1000_cycles: s.take_or("false_alarms_per_1000_cycles", rate, number(FALSE_ALARMS)),
     }
 }
 
