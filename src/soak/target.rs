@@ -29,7 +29,7 @@ use super::order::with_reference;
 use super::progress::Progress;
 use crate::client::{Dropped, Identified, Timeline, Timeouts};
 use crate::domain::event::RequestEnd;
-use crate::domain::plan::{Api, Prompts, SchedulePlan, TargetPlan};
+use crate::domain::plan::{Api, Prompts, ScheduleMode, SchedulePlan, TargetPlan};
 use crate::domain::{
     Cell, Cost, Epoch, FailureKind, Grid, Happening, Load, RequestFailure, RequestRecord, SchedulerState,
     ServerIdentity,
@@ -399,11 +399,14 @@ impl<B: Backend> TargetRunner<B> {
         let (mode, estimates) = (schedule.mode, schedule.estimates);
         let (slots_mode, slots) = (self.plan.slots.mode(), epoch.slots());
         let (learned, grid) = (self.progress.learned.clone(), grid.clone());
-        // Beside the measuring threads: others may be in the middle of a sample.
-        let choosing = spawn_blocking(move || {
-            Chosen::of(&Setting { grid: &grid, mode, estimates, slots_mode, slots }, &learned, cycle)
-        });
-        let chosen = choosing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let choose = move || Chosen::of(&Setting { grid: &grid, mode, estimates, slots_mode, slots }, &learned, cycle);
+        let chosen = match mode {
+            ScheduleMode::Full => choose(),
+            // Takes long enough to delay others, who may be in the middle of a sample.
+            ScheduleMode::Adaptive => {
+                spawn_blocking(choose).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            }
+        };
         let cells = self.in_order(chosen.samples().collect(), &schedule, cycle);
         match chosen.reference {
             Some(reference) => with_reference(cells, reference),
