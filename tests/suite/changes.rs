@@ -148,7 +148,7 @@ fn a_version_without_effect_raises_nothing() {
 fn another_load_is_not_compared() {
     let (server, stage) = (Server::start(), Stage::new());
     let target = Target { grid: "{workers: [1], batch: [1, 2]}", ..server.target() };
-    assert_eq!(stage.once(&[target.clone()], 3).code(), Some(0));
+    assert_eq!(stage.once(std::slice::from_ref(&target), 3).code(), Some(0));
     let longer = Target { request: "{output_tokens: 12, prompt_tokens: 16}", ..target };
     assert_eq!(stage.once(&[longer], 2).code(), Some(0));
     let (code, said) = on_history(&stage, &["compare", "--baseline", "1"]);
@@ -163,7 +163,7 @@ fn another_load_is_not_compared() {
 fn a_pinned_baseline_needs_no_number_of_cycles() {
     let (server, stage) = (Server::start(), Stage::new());
     let target = Target { grid: "{workers: [1, 2], batch: [2, 4]}", ..server.target() };
-    assert_eq!(stage.once(&[target.clone()], 2).code(), Some(0));
+    assert_eq!(stage.once(std::slice::from_ref(&target), 2).code(), Some(0));
     server.update("2.0.0", 0.7);
     let storage = stage.storage().display().to_string();
     let config = stage.configure(&[target]);
