@@ -13,6 +13,7 @@ pub mod config;
 pub mod domain;
 pub mod exchange;
 pub mod metrics;
+pub mod notify;
 pub mod process;
 pub mod report;
 pub mod sim;

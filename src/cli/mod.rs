@@ -16,6 +16,7 @@ mod init;
 mod known;
 mod listen;
 mod log;
+mod notifying;
 mod observe;
 mod once;
 mod probe;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::domain::notify::NotifyPlan;
 use crate::domain::plan::{
     BudgetPlan, Connection, GridPlan, MetricsPlan, RegressionPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan,
     TargetPlan, ValidityPlan,
@@ -88,5 +89,6 @@ fn single_target(url: &str, model: Option<&str>, key_file: Option<&Path>, proble
         report: ReportPlan::default(),
         regression: RegressionPlan::default(),
         metrics: MetricsPlan::default(),
+        notify: NotifyPlan::default(),
     })
 }

@@ -199,6 +199,17 @@ pub(super) struct ServerUrl {
     pub(super) has_path: bool,
 }
 
+/// The address of a webhook. It may be a secret, so no message repeats it.
+pub(super) fn webhook_url() -> Kind<'static, Secret> {
+    text().with(json!({"pattern": "^https?://."})).and_then(|text| checked_webhook(Secret::new(text)))
+}
+
+pub(super) fn checked_webhook(url: Secret) -> Result<Secret, Fault> {
+    let is_web = reqwest::Url::parse(url.reveal()).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    let fault = || Fault::new("must lead to an address that starts with http:// or https://");
+    is_web.then_some(url).ok_or_else(fault)
+}
+
 pub(super) fn server_url() -> Kind<'static, ServerUrl> {
     text().with(json!({"pattern": "^https?://[^?#]+$"})).and_then(|text| checked_url(&text))
 }

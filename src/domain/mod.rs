@@ -14,6 +14,7 @@ pub mod entry;
 pub mod environment;
 pub mod event;
 pub mod failure;
+pub mod notify;
 pub mod occupancy;
 pub mod optimum;
 pub mod plan;

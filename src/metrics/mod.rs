@@ -16,7 +16,7 @@ mod state;
 mod tests;
 mod work;
 
-pub use process::{LogCounter, ProcessSources, ReloadStatus, ReportCounter};
+pub use process::{LogCounter, NotificationCounter, ProcessSources, ReloadStatus, ReportCounter};
 
 use prometheus::{Registry, TextEncoder};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter, size};
+use super::{LogCounter, Metrics, NotificationCounter, ProcessSources, ReloadStatus, ReportCounter, size};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{CellDetail, HistogramLabels, MetricsPlan};
 use crate::domain::{
@@ -37,6 +37,7 @@ impl Stage {
         let sources = ProcessSources {
             log: LogCounter::default(),
             reports: reports.clone(),
+            notifications: NotificationCounter::default(),
             reload: reload.clone(),
             lag: LagMeter::default(),
             storage: WriterStatus::default(),

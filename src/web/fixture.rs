@@ -12,7 +12,7 @@ use crate::domain::{
     Cell, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, Measurement, Sample, SchedulerState,
     ServerIdentity, ServerKind, TargetId, TokenSource,
 };
-use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
+use crate::metrics::{LogCounter, Metrics, NotificationCounter, ProcessSources, ReloadStatus, ReportCounter};
 use crate::soak::{Board, LagMeter, TargetSnapshot, WallClock};
 use crate::store::WriterStatus;
 
@@ -34,6 +34,7 @@ pub(super) fn app(board: Board, reports: impl Into<PathBuf>) -> App {
     let sources = ProcessSources {
         log: LogCounter::default(),
         reports: ReportCounter::default(),
+        notifications: NotificationCounter::default(),
         reload: ReloadStatus::new(now()),
         lag: LagMeter::default(),
         storage: WriterStatus::default(),

@@ -16,6 +16,7 @@ use super::value::Lists;
 
 mod budget;
 mod file;
+mod notify;
 mod schedule;
 mod slots;
 mod target;

@@ -78,7 +78,7 @@ fn connection(s: &mut Section<'_>, around: Surroundings<'_>) -> Connection {
 }
 
 /// Names of headers know no case, so two that differ in it alone are one header twice.
-fn headers(s: &mut Section<'_>) -> Vec<(String, Secret)> {
+pub(super) fn headers(s: &mut Section<'_>) -> Vec<(String, Secret)> {
     let headers = s.entries("headers", HEADER_NAME, text(), |name, value| header(name, &value));
     let mut names = BTreeSet::new();
     for (name, _) in &headers {

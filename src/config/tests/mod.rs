@@ -16,6 +16,7 @@ use super::*;
 mod examples;
 mod files;
 mod limits;
+mod notify;
 mod schedule;
 mod schema;
 mod slots;

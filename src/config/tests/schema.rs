@@ -41,6 +41,7 @@ fn keys_of_reader() -> Keys {
     let yaml = format!(
         "{{{strange}, storage: {section}, schedule: {section}, estimate: {section},
          objectives: {{{strange}, slo: {section}}}, canary: {section}, report: {section}, regression: {section},
+         notify: {{{strange}, webhook: {section}, grafana: {section}}},
          metrics: {{{strange}, buckets: {section}}},
          targets: [{{{strange}, tls: {section}, grid: {section},
                     slots: {{{strange}, process: {section}}}, request: {section}, budget: {section},
