@@ -7,6 +7,7 @@
 
 mod apis;
 mod backtest;
+mod changes;
 mod check;
 mod crash;
 mod daemon;
