@@ -174,6 +174,7 @@ fn log(event: &Event, request: u32, board: &Board) {
             let changes = before.as_ref().map(|before| before.changes_to(epoch).join("; "));
             tracing::info!(target, epoch = epoch.id.0, known_samples = samples.len(), changes, "epoch");
         }
+        Happening::EpochLearned(epoch) => tracing::debug!(target, epoch = epoch.id.0, "more is known of the epoch"),
         Happening::CycleStarted { cycle, cells, .. } => tracing::info!(target, cycle, cells, "cycle started"),
         Happening::CycleEnded { cycle, seconds } => {
             tracing::info!(target, cycle, seconds = round(*seconds), "cycle complete");
@@ -307,7 +308,8 @@ mod tests {
             let epoch =
                 Epoch { id: EpochId(1), first_seen: at, last_seen: at, identity: Facts::new(), load: Facts::new() };
             let (epoch, samples) = (Arc::new(epoch), Arc::default());
-            let happening = Happening::EpochEntered { epoch, grid: grid.clone(), samples, before: None };
+            let (grid, changes) = (grid.clone(), Arc::default());
+            let happening = Happening::EpochEntered { epoch, grid, samples, before: None, changes };
             let event = Event { target: target.clone(), at, happening };
             board.apply(&event);
             assert_eq!(bound.excess(&event, &board.snapshot()), expected);

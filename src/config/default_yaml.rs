@@ -8,15 +8,15 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use crate::domain::plan::{
-    Connection, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, ValidityPlan,
+    Connection, EnvironmentPlan, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, ValidityPlan,
 };
 use crate::domain::slots::{CommandPlan, SlotsMode};
 use crate::domain::{Endpoint, LatencyMeasure};
 
 use super::keys::{
-    APIS, CELL_DETAILS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, HISTOGRAM_LABELS, LANGUAGES, MAX_DUTY, ORDERS,
-    OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, READY_TIMEOUT, REPORTS_KEPT, SERVER_PRESETS, SLOTS_MODES,
-    TEMPERATURE, WARMUP_REQUESTS, default_grid,
+    APIS, CELL_DETAILS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, GPU_PROBES, HISTOGRAM_LABELS, LANGUAGES,
+    MAX_DUTY, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, READY_TIMEOUT, REPORTS_KEPT, SERVER_PRESETS,
+    SLOTS_MODES, TEMPERATURE, WARMUP_REQUESTS, default_grid,
 };
 use super::kind::{Choices, percent, words};
 use super::value::{OFF, lists};
@@ -66,7 +66,7 @@ pub fn default_yaml() -> String {
 
 /// The configuration file of a draft, every key in it.
 pub fn draft_yaml(draft: &Draft) -> String {
-    let target = [target(draft), grid(draft), slots(), request(draft), budget(), validity()].concat();
+    let target = [target(draft), grid(draft), slots(), request(draft), budget(), environment(), validity()].concat();
     let yaml = [storage(), target, schedule(), canary(), report(), metrics()].concat();
     remarked(&aligned(&yaml), &draft.remarks)
 }
@@ -267,6 +267,19 @@ fn budget() -> String {
       # tokens_per_day: 2000000 # in any day, prompt and output together
 "
     .to_owned()
+}
+
+fn environment() -> String {
+    let default = EnvironmentPlan::default();
+    format!(
+        "    environment: # what is known of its machine, beside what the server tells
+      gpu: {gpu} # {probes}; auto: asked, where the server runs on this machine
+      commands: {{}} # facts by command, as `driver: [ssh, gpu01, cat, /sys/module/nvidia/version]`
+      labels: {{}} # facts of your own, as `rack: r12`; a changed fact begins another epoch
+",
+        gpu = word(GPU_PROBES, default.reads_gpu),
+        probes = words(GPU_PROBES, " | "),
+    )
 }
 
 fn validity() -> String {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::domain::plan::{
-    BudgetPlan, Connection, GridPlan, MetricsPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, TargetPlan,
-    ValidityPlan,
+    BudgetPlan, Connection, EnvironmentPlan, GridPlan, MetricsPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan,
+    TargetPlan, ValidityPlan,
 };
 use crate::domain::slots::SlotsPlan;
 
@@ -78,6 +78,7 @@ fn single_target(url: &str, model: Option<&str>, key_file: Option<&Path>, proble
         slots: SlotsPlan::default(),
         request: RequestPlan::default(),
         budget: BudgetPlan::default(),
+        environment: EnvironmentPlan::default(),
         validity: ValidityPlan::default(),
     };
     Some(Config {

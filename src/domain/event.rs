@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::canary::Canary;
 use super::cell::{Cell, Grid};
+use super::change::Changes;
 use super::environment::{Epoch, ServerIdentity, TargetId};
 use super::failure::{FailureKind, RequestFailure, named};
 use super::request::{RequestRecord, ServerTimings, TokenCounts};
@@ -81,13 +82,17 @@ pub enum Happening {
         reason: String,
     },
     /// The epoch that is measured from now on, with what was measured in it before: restored
-    /// at a start, or new. `before` is the epoch that ended.
+    /// at a start, or new. `before` is the epoch that ended, `changes` is all that changed so
+    /// far in the target's history, this time included.
     EpochEntered {
         epoch: Arc<Epoch>,
         grid: Arc<Grid>,
         samples: Arc<Vec<Sample>>,
         before: Option<Arc<Epoch>>,
+        changes: Arc<Changes>,
     },
+    /// More is known of the running epoch than when it was entered.
+    EpochLearned(Arc<Epoch>),
     /// `due_at`: when the cycle should be complete, going by the one before.
     CycleStarted {
         cycle: u64,
@@ -134,6 +139,7 @@ impl Happening {
             | Self::StateChanged { .. }
             | Self::SampleDropped { .. }
             | Self::Identified(_)
+            | Self::EpochLearned(_)
             | Self::CycleStarted { .. }
             | Self::SampleStarted { .. }
             | Self::RequestStarted

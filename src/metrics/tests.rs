@@ -9,8 +9,8 @@ use super::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter, si
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{CellDetail, HistogramLabels, MetricsPlan};
 use crate::domain::{
-    Canary, Cell, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, LatencyMeasure, Measurement,
-    Quantiles, Sample, ServerIdentity, ServerKind, TargetId, TokenCounts, TokenSource,
+    Canary, Cell, Conditions, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, LatencyMeasure,
+    Measurement, Quantiles, Sample, ServerIdentity, ServerKind, TargetId, TokenCounts, TokenSource,
 };
 use crate::soak::{Board, LagMeter, TargetSnapshot};
 use crate::store::WriterStatus;
@@ -71,7 +71,10 @@ impl Stage {
         let epoch =
             Epoch { id: EpochId(1), identity: Facts::new(), load: Facts::new(), first_seen: now(), last_seen: now() };
         let (epoch, grid) = (Arc::new(epoch), Arc::new(grid.clone()));
-        self.tell(target, Happening::EpochEntered { epoch, grid, samples: Arc::default(), before: None });
+        self.tell(
+            target,
+            Happening::EpochEntered { epoch, grid, samples: Arc::default(), before: None, changes: Arc::default() },
+        );
     }
 
     fn text(&self) -> String {
@@ -149,6 +152,7 @@ fn sample(target: &TargetId, cell: Cell) -> Sample {
         gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0001),
         client_cpu_ratio: 0.01,
+        conditions: Conditions::default(),
     };
     Sample {
         target: target.clone(),

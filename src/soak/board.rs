@@ -16,7 +16,7 @@ use crate::analysis::estimate::RateEstimate;
 use crate::analysis::optimum::{Optimum, ServiceLevel};
 use crate::analysis::slots::RowSlots;
 use crate::domain::{
-    Canary, Cell, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, SlotsMode, TargetId,
+    Canary, Cell, Changes, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, SlotsMode, TargetId,
 };
 
 /// Notes that a page shows; older ones are in the history.
@@ -58,6 +58,8 @@ pub struct TargetSnapshot {
     pub state_until: Option<Timestamp>,
     pub identity: Option<Arc<ServerIdentity>>,
     pub epoch: Option<Arc<Epoch>>,
+    /// What changed from epoch to epoch, over the whole history.
+    pub changes: Arc<Changes>,
     pub grid: Option<Arc<Grid>>,
     /// The running or last cycle, 0 before the first.
     pub cycle: u64,
@@ -92,6 +94,7 @@ impl TargetSnapshot {
             state_until: None,
             identity: None,
             epoch: None,
+            changes: Arc::default(),
             grid: None,
             cycle: 0,
             cycle_cells: 0,
@@ -236,12 +239,14 @@ impl TargetSnapshot {
             Happening::FieldsDropped { fields, reason } => {
                 self.note(event.at, format!("left out of requests from now on: {} ({reason})", fields.join(", ")));
             }
-            Happening::EpochEntered { epoch, grid, samples, before } => {
+            Happening::EpochEntered { epoch, grid, samples, before, changes } => {
                 if before.is_some() {
                     self.note(event.at, format!("epoch {} begins: {}", epoch.id, changes_in_words(before, epoch)));
                 }
+                self.changes = changes.clone();
                 self.enter_epoch(epoch, grid, samples);
             }
+            Happening::EpochLearned(epoch) => self.epoch = Some(epoch.clone()),
             Happening::CycleStarted { cycle, cells, due_at } => {
                 (self.cycle, self.cycle_cells) = (*cycle, *cells);
                 self.cycle_done.clear();

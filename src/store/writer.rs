@@ -17,7 +17,7 @@ use super::reader::Reader;
 use super::retention::{self, Pruned, SAMPLES_A_STEP};
 use super::schema::{Lock, open_to_write};
 use super::{FILE_NAME, aggregates, canaries, latency, ledger, rows};
-use crate::domain::{Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, Sample, Spent, TargetId};
+use crate::domain::{Changes, Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, Sample, Spent, TargetId};
 
 /// Commands that may wait; a sample is one of them.
 const QUEUE: usize = 1024;
@@ -44,6 +44,8 @@ pub struct Entered {
     pub samples: Vec<Sample>,
     /// The last cycle of the target in any epoch.
     pub last_cycle: u64,
+    /// What changed from epoch to epoch until now; not told for the epoch that runs.
+    pub changes: Changes,
 }
 
 /// A cycle as it begins.
@@ -231,11 +233,11 @@ impl Scribe {
                     "UPDATE epoch SET identity = ?2, last_seen = ?3 WHERE id = ?1",
                     params![epoch.id.0, rows::facts_text(&epoch.identity), rows::time(seen.at)],
                 )?;
-                let samples = match seen.running {
-                    Some(running) if running == epoch.id => Vec::new(),
-                    _ => self.history.samples(&seen.target, epoch.id)?,
+                let (samples, changes) = match seen.running {
+                    Some(running) if running == epoch.id => (Vec::new(), Changes::default()),
+                    _ => (self.history.samples(&seen.target, epoch.id)?, self.history.changes(&seen.target)?),
                 };
-                Ok(Entered { epoch, before: None, samples, last_cycle })
+                Ok(Entered { epoch, before: None, samples, last_cycle, changes })
             }
             before => {
                 let connection = self.history.connection();
@@ -255,7 +257,8 @@ impl Scribe {
                     first_seen: seen.at,
                     last_seen: seen.at,
                 };
-                Ok(Entered { epoch, before, samples: Vec::new(), last_cycle })
+                let changes = self.history.changes(&seen.target)?;
+                Ok(Entered { epoch, before, samples: Vec::new(), last_cycle, changes })
             }
         }
     }

@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{App, Readiness};
 use crate::domain::plan::MetricsPlan;
 use crate::domain::{
-    Cell, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, Measurement, Sample, SchedulerState,
-    ServerIdentity, ServerKind, TargetId, TokenSource,
+    Cell, Conditions, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, Measurement, Sample,
+    SchedulerState, ServerIdentity, ServerKind, TargetId, TokenSource,
 };
 use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
 use crate::soak::{Board, LagMeter, TargetSnapshot, WallClock};
@@ -77,6 +77,7 @@ pub(super) fn soak(board: &Board, target: &TargetId, grid: Grid, done: usize) {
         grid: Arc::new(grid),
         samples: Arc::default(),
         before: Some(Arc::new(epoch(2, "0.12.8"))),
+        changes: Arc::default(),
     });
     for cycle in 1..=2 {
         tell(Happening::CycleStarted { cycle, cells: count, due_at: (cycle > 1).then_some(now()) });
@@ -128,6 +129,7 @@ fn sample(target: &TargetId, cell: Cell, cycle: u64) -> Sample {
         gpu_share: None,
         timer_lag_p99_seconds: None,
         client_cpu_ratio: 0.0,
+        conditions: Conditions::default(),
     };
     Sample {
         target: target.clone(),
