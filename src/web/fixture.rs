@@ -64,7 +64,12 @@ pub(super) fn soak(board: &Board, target: &TargetId, grid: Grid, done: usize) {
     };
     let epoch = |id: i64, version: &str| Epoch {
         id: EpochId(id),
-        identity: Facts::from([("server_version".to_owned(), version.to_owned())]),
+        identity: facts(&[
+            ("server_version", version),
+            ("gpu", "NVIDIA L4"),
+            ("gpu_count", "2"),
+            ("driver_version", "580.95"),
+        ]),
         load: Facts::new(),
         first_seen: now() - SignedDuration::from_hours(2),
         last_seen: now(),
@@ -94,6 +99,10 @@ pub(super) fn soak(board: &Board, target: &TargetId, grid: Grid, done: usize) {
         tell(Happening::SampleStarted { cell, due_at: now() + SignedDuration::from_secs(300) });
         tell(Happening::StateChanged { state: SchedulerState::Running, until: None, due_at: None });
     }
+}
+
+fn facts(pairs: &[(&str, &str)]) -> Facts {
+    pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// A server of 24 slots in which one token of each of c streams takes 19 + 2.15 c ms.
