@@ -4,7 +4,7 @@
 //! changed on the disk reaches it without a stop.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -119,5 +119,5 @@ fn surroundings(post: &Post) -> anyhow::Result<Surroundings> {
     let is_local = post.client.is_on_this_machine();
     let machine = is_local.then(|| Machine::start(Places::default(), plan.environment.reads_gpu)).transpose();
     let machine = machine.context("cannot start a thread that asks about this machine")?;
-    Ok(Surroundings::new(&plan.name, &plan.environment, machine, OWN_EXECUTABLE.into()))
+    Ok(Surroundings::new(&plan.name, &plan.environment, machine, Path::new(OWN_EXECUTABLE)))
 }

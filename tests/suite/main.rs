@@ -10,6 +10,7 @@ mod backtest;
 mod check;
 mod crash;
 mod daemon;
+mod environment;
 mod exchange;
 mod init;
 mod lanes;
