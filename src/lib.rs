@@ -2,9 +2,9 @@
 //!
 //! The house has floors; a module imports lower floors only, and
 //! `tests/suite/tidy.rs` keeps it so. From the ground up: [`domain`], [`analysis`],
-//! then [`client`], [`environment`], [`process`], [`store`], [`exchange`] and [`sim`], then [`soak`], then
-//! [`metrics`], [`report`] and [`web`], then [`config`] and [`cli`]. `docs/architecture.md`
-//! tells the whole story.
+//! then [`client`], [`environment`], [`process`], [`store`], [`exchange`] and [`sim`], then
+//! [`soak`], then [`metrics`], [`report`] and [`web`], then [`config`] and [`cli`].
+//! `docs/architecture.md` tells the whole story.
 
 pub mod analysis;
 pub mod cli;

@@ -247,6 +247,7 @@ fn log_sample(target: &str, sample: &Sample) {
 fn log_judgement(target: &str, sample: &Sample, slots: Option<u32>) {
     let measured = &sample.measurement;
     let failures: Vec<String> = measured.failures.iter().map(|(kind, count)| format!("{kind}={count}")).collect();
+    let throttled: Vec<&str> = measured.conditions.throttle_reasons.iter().map(|reason| reason.as_str()).collect();
     tracing::debug!(
         target,
         cycle = sample.cycle,
@@ -261,6 +262,9 @@ fn log_judgement(target: &str, sample: &Sample, slots: Option<u32>) {
         cpu = round(measured.client_cpu_ratio),
         queue_ms = measured.queue_wait.map(|quantiles| round(quantiles.p50 * 1e3)),
         load_seconds = measured.load_seconds.map(round),
+        gpu_celsius = measured.conditions.gpu_temperature_celsius,
+        gpu_watts = measured.conditions.power_watts.map(round),
+        throttled = throttled.join(","),
         requests = measured.requests,
         failures = failures.join(","),
         output = measured.output_tokens,

@@ -104,8 +104,8 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::environment::{EpochId, Facts};
     use super::*;
+    use crate::domain::{EpochId, Facts};
 
     fn facts(pairs: &[(&str, &str)]) -> Facts {
         pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()

@@ -58,8 +58,7 @@ impl Output {
                 priority::be_as_the_process();
                 relay(reader, &source, |line| {
                     if let Some(first) = &first {
-                        // All but the first are in vain.
-                        let _ = first.set(line.clone());
+                        first.get_or_init(|| line.clone());
                     }
                     tail.push(line);
                 });

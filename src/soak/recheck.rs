@@ -1,11 +1,12 @@
 //! Whether the server is still the one that the running epoch is of.
 //!
 //! A cycle begins with a look at who the server is; one that changes later is found out
-//! here, after a sample. A look is a few small GETs between two samples, and a question to what
-//! surrounds the server: it delays the next one by as much and is in the figures of none. It is not taken after every sample, so
-//! those that were published since the last look may be of a server that had changed by
-//! then: at most [`LOOK_EVERY`] and a sample of them, and none where the change showed. A
-//! server that restarts shows it, for its requests break or its count of tokens begins anew.
+//! here, after a sample. A look is a few small GETs between two samples, and the questions to
+//! what surrounds the server: it delays the next one by as much and is in the figures of none.
+//! It is not taken after every sample, so those that were published since the last look may be
+//! of a server that had changed by then: at most [`LOOK_EVERY`] and a sample of them, and none
+//! where the change showed. A server that restarts shows it, for its requests break or its
+//! count of tokens begins anew.
 
 use std::time::Duration;
 

@@ -74,10 +74,10 @@ impl<B: Backend> TargetRunner<B> {
         let requests = self.requests(cell.batch, self.plan.request.output_tokens, &numbers);
         let (workers, timeouts) = (self.in_flight(cell), self.timeouts(total));
         let batch = Batch { requests, workers, timeouts, is_warmup: false, meter: meter.clone() };
-        self.progress.last_look = None;
         let watch = self.surroundings.watch().await;
         let (started_at, began) = (self.bus.now(), Instant::now());
         let (lag_before, cpu_before) = (self.lag.counts(), cpu_seconds());
+        self.progress.last_look = None;
         let mut polls = Vec::new();
         let records = tokio::select! {
             records = batch::run(&self.backend, batch, &self.bus, &self.progress.id) => records,

@@ -40,10 +40,13 @@ fn identity(history: &History, key: &str) -> Option<String> {
 fn a_command_that_answers_otherwise_begins_an_epoch_and_one_that_is_silent_does_not() {
     let (mut sim, place) = simulator(&[]);
     let stage = Stage::new();
-    let file = stage.write("driver", "580.65.06\n");
+    let file = stage.path().join("driver").display().to_string();
     let environment = format!("{{gpu: off, commands: {{driver: [cat, {file}]}}, labels: {{rack: r12}}}}");
     let target = Target { environment: &environment, ..Target::at(place) };
     let (daemon, address) = stage.run(std::slice::from_ref(&target));
+    // Unknown at first: what is learned later is no change.
+    assert_eq!(fact(&await_cycles(address), "driver_version"), "");
+    stage.write("driver", "580.65.06\n");
     eventually("the driver", || (fact(&scrape(address), "driver_version") == "580.65.06").then_some(()));
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
     assert_eq!(fact(&scrape(address), "kernel"), kernel.trim());
@@ -57,8 +60,8 @@ fn a_command_that_answers_otherwise_begins_an_epoch_and_one_that_is_silent_does_
     assert_eq!(seen.sum(CHANGES, &[]), 0.0);
     assert!(!seen.has(CHANGED_AT));
     let log = daemon.stderr();
-    assert_eq!(log.matches("the command fails; its last answer stays").count(), 1, "{log}");
-    assert_eq!(log.matches("the command answers again").count(), 1, "{log}");
+    assert_eq!(log.matches("the command fails; its last answer stays").count(), 2, "once each time: {log}");
+    assert_eq!(log.matches("the command answers again").count(), 2, "{log}");
     assert_eq!(stage.history().one::<u32>("SELECT COUNT(*) FROM epoch"), 1);
 
     // Another driver.
@@ -146,6 +149,26 @@ fn commands_that_hang_fail_or_write_garbage_stop_nothing() {
     let log = once.stderr();
     assert_eq!(log.matches("the command fails; its last answer stays").count(), 5, "{log}");
     assert!(log.contains("sh ended with exit code 3; it said last: no"), "{log}");
+}
+
+#[test]
+fn a_driver_that_hangs_stops_nothing() {
+    let (_sim, place) = simulator(&[]);
+    let stage = Stage::new();
+    nvidia_library(stage.path());
+    // Who opens it waits for somebody who writes.
+    let driver = stage.path().join("version");
+    let made = Command::new("mkfifo").arg(&driver).status().expect("a program of every system");
+    assert!(made.success());
+    let (config, storage) = (stage.configure(&[Target::at(place)]), stage.storage().display().to_string());
+    let flags = ["once", "--cycles", "1", "--config.file", &config, "--storage.path", &storage];
+    let paths = [stage.path(), &driver].map(|path| path.to_str().expect("is text"));
+    let mut once = Process::start_with(&flags, &[("LD_LIBRARY_PATH", paths[0]), ("NVML_DRIVER", paths[1])]);
+    assert_eq!(once.code(), Some(0), "{}", once.stderr());
+    let history = stage.history();
+    assert!(history.one::<u32>("SELECT COUNT(*) FROM sample WHERE valid") >= 1);
+    assert_eq!(identity(&history, "gpu"), None);
+    assert_eq!(identity(&history, "server").as_deref(), Some("llama.cpp"));
 }
 
 /// Compiles the library that stands in for that of NVIDIA's driver.
