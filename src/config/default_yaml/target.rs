@@ -2,18 +2,18 @@
 
 use super::{Draft, bounds, optional, scalar, word};
 use crate::domain::duration::show;
-use crate::domain::plan::{Connection, Prompts, RequestPlan, ValidityPlan};
+use crate::domain::plan::{Connection, EnvironmentPlan, Prompts, RequestPlan, ValidityPlan};
 use crate::domain::slots::{CommandPlan, SlotsMode};
 
 use super::super::keys::{
-    APIS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS,
-    READY_TIMEOUT, SERVER_PRESETS, SLOTS_MODES, TEMPERATURE, default_grid,
+    APIS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, GPU_PROBES, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS,
+    PROMPT_TOKENS, READY_TIMEOUT, SERVER_PRESETS, SLOTS_MODES, TEMPERATURE, default_grid,
 };
 use super::super::kind::{percent, words};
 
 /// All keys of one target.
 pub(super) fn target(draft: &Draft) -> String {
-    [connection(draft), grid(draft), slots(), request(draft), budget(), validity()].concat()
+    [connection(draft), grid(draft), slots(), request(draft), budget(), environment(), validity()].concat()
 }
 
 fn connection(draft: &Draft) -> String {
@@ -127,6 +127,19 @@ fn budget() -> String {
       # tokens_per_day: 2000000 # in any day, prompt and output together
 "
     .to_owned()
+}
+
+fn environment() -> String {
+    let default = EnvironmentPlan::default();
+    format!(
+        "    environment: # what is known of its machine, beside what the server tells
+      gpu: {gpu} # {probes}; auto: asked, where the server runs on this machine
+      commands: {{}} # facts by command, as `driver: [ssh, gpu01, cat, /sys/module/nvidia/version]`
+      labels: {{}} # facts of your own, as `rack: r12`; a changed fact begins another epoch
+",
+        gpu = word(GPU_PROBES, default.reads_gpu),
+        probes = words(GPU_PROBES, " | "),
+    )
 }
 
 fn validity() -> String {

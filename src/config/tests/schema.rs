@@ -45,7 +45,7 @@ fn keys_of_reader() -> Keys {
          metrics: {{{strange}, buckets: {section}}},
          targets: [{{{strange}, tls: {section}, grid: {section},
                     slots: {{{strange}, process: {section}}}, request: {section}, budget: {section},
-                    validity: {section}}}]}}"
+                    environment: {section}, validity: {section}}}]}}"
     );
     let Problems(problems) = read(&yaml).expect_err("has unknown keys");
     let known = problems.iter().filter_map(|problem| {
@@ -162,6 +162,12 @@ fn what_is_unsound_is_invalid() {
         "    slots: {mode: server, process: {preset: ollama, context_per_slot: 0}}",
         "    slots: {mode: server, command: []}",
         "    slots: {mode: server, command: [1]}",
+        "    environment: {gpu: on}",
+        "    environment: {commands: {driver: []}}",
+        "    environment: {commands: {driver: [1]}}",
+        "    environment: {commands: {Driver: [a]}}",
+        "    environment: {labels: {a b: c}}",
+        "    environment: {labels: {a: ''}}",
         "    request: {timeout: 5}",
         "    request: {timeout: 5m1h}",
         "    request: {timeout: ''}",
