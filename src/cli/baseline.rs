@@ -101,7 +101,7 @@ fn list(history: &Reader, target: &TargetId) -> anyhow::Result<String> {
         .map(|running| recall::held(history, target, &running.epoch, &alarms, &orders, &EstimatePlan::default()));
     let held = held.transpose()?.flatten().map(|held| held.baseline.epoch.id);
     let mut text = format!("target {}, model {}\n", target.name, target.model);
-    let _ = writeln!(text, "  {:>6}  {:<16}  {:<16}  {:>6}  {}", "epoch", "from (UTC)", "to", "cycles", "what it is");
+    let _ = writeln!(text, "  {:>6}  {:<16}  {:<16}  {:>6}  what it is", "epoch", "from (UTC)", "to", "cycles");
     let mut before: Option<&KnownEpoch> = None;
     for known in &epochs {
         let id = known.epoch.id;

@@ -12,7 +12,7 @@ use rand::rngs::SysRng;
 use super::health::stands_still_since;
 use super::html::{counted, encoded, escaped, head, model_element, rate, repeats, span, time, time_element};
 use super::server::{Desk, Fault, live_page};
-use super::{App, grid};
+use super::{App, changes, grid};
 use crate::analysis::slots::RowSlots;
 use crate::domain::SchedulerState;
 use crate::soak::board::Note;
@@ -81,13 +81,14 @@ fn section(target: &TargetSnapshot, number: usize, has_link: bool, now: Timestam
         "<section aria-labelledby=\"target-{number}\">\n<div class=\"name\"><h2 id=\"target-{number}\">{name}</h2> \
          {} <span class=\"badge {class}\">{up}</span> \
          {link}</div>\n{}{alarm}{}\
-         <div class=\"tiles\">\n{}{}{}</div>\n{}{}</section>\n",
+         <div class=\"tiles\">\n{}{}{}</div>\n{}{}{}</section>\n",
         model_element(&target.id.model),
         facts(target),
         mismatches(target),
         optimum_tile(target),
         now_tile(target, now),
         cycle_tile(target, now),
+        changes::section(&target.changes, now),
         target.grid.as_ref().map_or_else(String::new, |cells| grid::heat_map(target, cells, number)),
         notes(target, now),
     )

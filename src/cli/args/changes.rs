@@ -97,3 +97,40 @@ pub(super) fn ratio(text: &str) -> Result<f64, String> {
     let ratio = number.parse().ok().map(|number: f64| number * unit).filter(|ratio| (0.0..0.5).contains(ratio));
     ratio.ok_or_else(|| "must be a ratio from 0% to below 50%, such as 1% or 0.01".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Args, Command};
+    use super::*;
+
+    fn read(line: &str) -> Result<Command, String> {
+        let line = std::iter::once("llmsoak").chain(line.split_whitespace());
+        <Args as clap::Parser>::try_parse_from(line).map(|args| args.command).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_comparison_has_a_limit_of_three_percent() {
+        let Ok(Command::Compare(args)) = read("compare --baseline 3 --format json --log.format json") else {
+            panic!("is a command")
+        };
+        assert_eq!((args.baseline, args.current, args.format), (Some(3), None, CompareFormat::Json));
+        assert!((args.fail_on - 0.03).abs() < 1e-12, "{args:?}");
+        assert!(read("compare --fail-on 60%").is_err_and(|error| error.contains("must be a ratio from 0%")));
+    }
+
+    #[test]
+    fn an_order_takes_its_place_before_or_after_it() {
+        for line in ["baseline pin 3 --target a", "baseline --target a pin 3"] {
+            let Ok(Command::Baseline(args)) = read(line) else { panic!("{line} is a command") };
+            assert_eq!(args.command, BaselineCommand::Pin { epoch: 3 }, "{line}");
+            assert_eq!(args.place.target.as_deref(), Some("a"), "{line}");
+        }
+        assert!(read("baseline").is_err());
+    }
+
+    #[test]
+    fn a_limit_of_once_needs_a_comparison() {
+        assert!(read("once --fail-on 3%").is_err_and(|error| error.contains("--compare")));
+        assert!(matches!(read("once --compare"), Ok(Command::Once(args)) if args.compare));
+    }
+}

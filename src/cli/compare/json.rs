@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Judged, Outcome};
-use crate::domain::{Comparison, Epoch};
+use crate::domain::{CellChange, Comparison, Direction, Epoch};
 
 /// All comparisons, a JSON array with an object a target.
 pub(super) fn text(judged: &[Judged], limit: f64) -> String {
@@ -44,7 +44,7 @@ fn epoch(epoch: &Epoch) -> Value {
 
 fn measure(comparison: &Comparison) -> Value {
     let ratio = comparison.ratio();
-    let cell = |change: &crate::domain::CellChange| {
+    let cell = |change: &CellChange| {
         json!({
             "workers": change.cell.workers,
             "batch": change.cell.batch,
@@ -57,7 +57,7 @@ fn measure(comparison: &Comparison) -> Value {
         "ratio": ratio.map(|ratio| ratio.value),
         "lower": ratio.map(|ratio| ratio.lower),
         "upper": ratio.map(|ratio| ratio.upper),
-        "direction": comparison.beyond(0.0).map(|direction| direction.as_str()),
+        "direction": comparison.beyond(0.0).map(Direction::as_str),
         "baseline_cycles": comparison.baseline_cycles,
         "current_cycles": comparison.current_cycles,
         "cells": comparison.cells.iter().map(cell).collect::<Vec<_>>(),

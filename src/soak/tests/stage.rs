@@ -15,7 +15,9 @@ use crate::domain::plan::{
 use crate::domain::slots::SlotsPlan;
 use crate::domain::{Cell, EstimatePlan, Event, Grid, Happening, ReferenceCell, TargetId};
 use crate::sim::{Profile, SimOptions, SimServer};
-use crate::soak::{Bus, Control, LagMeter, Limits, MemoryBackend, Roster, Soak, SoakTarget, WallClock};
+use crate::soak::{
+    Bus, Control, LagMeter, Limits, MemoryBackend, Roster, Soak, SoakTarget, WallClock, WatchPlan, Watcher,
+};
 use crate::store::Writer;
 
 pub(super) const SOON: Timestamp = Timestamp::UNIX_EPOCH;
@@ -70,6 +72,13 @@ impl Stage {
         let mut bus = Bus::new(WallClock::anchored(tomorrow), Some(self.history.clone()));
         self.events = bus.listen();
         self.bus = bus;
+    }
+
+    /// Has what is going to be soaked watched for changes.
+    pub(super) fn watch(&mut self) {
+        let folder = self.folder.path().to_owned();
+        let watcher = Watcher::new(folder, self.bus.clone(), WatchPlan::default);
+        tokio::spawn(watcher.run(self.bus.listen()));
     }
 
     pub(super) fn target(&self, name: &str, lane: &str, grid: Grid) -> SoakTarget<MemoryBackend> {
