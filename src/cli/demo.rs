@@ -55,6 +55,8 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
             target.name = "demo".to_owned();
             target.grid = GridPlan::Fixed(grid.clone());
             target.request.output_tokens = OUTPUT_TOKENS;
+            // A simulated server does not warm the GPU that this machine may have.
+            target.environment.reads_gpu = false;
         }
         for listener in &listeners {
             let address = listener.local_addr()?;

@@ -18,6 +18,7 @@ mod init;
 mod known;
 mod listen;
 mod log;
+mod notifying;
 mod observe;
 mod once;
 mod probe;

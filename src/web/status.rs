@@ -113,11 +113,18 @@ fn facts(target: &TargetSnapshot) -> String {
         Some(if server.is_partly_on_cpu() { format!("{shown} – warning: the rest is on the CPU") } else { shown })
     });
     let epoch = target.epoch.as_ref().map(|epoch| format!("{}, since {}", epoch.id, time(epoch.first_seen)));
+    let fact = |key| target.epoch.as_ref().and_then(|epoch| epoch.identity.get(key)).cloned();
+    let gpu = fact("gpu").map(|name| match fact("gpu_count").filter(|count| count != "1") {
+        Some(count) => format!("{count} × {name}"),
+        None => name,
+    });
     let facts = [
         ("Server", server),
         ("Address", Some(target.url.clone())),
         ("Slots", slots),
         ("Quantization", quantization),
+        ("GPU", gpu),
+        ("Driver", fact("driver_version")),
         ("On the GPU", on_gpu),
         ("Epoch", epoch),
     ];

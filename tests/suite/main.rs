@@ -11,6 +11,7 @@ mod changes;
 mod check;
 mod crash;
 mod daemon;
+mod environment;
 mod exchange;
 mod init;
 mod lanes;

@@ -9,7 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::plan::{BudgetPlan, Connection, GridPlan, RequestPlan, SchedulePlan, TargetPlan, ValidityPlan};
+use crate::domain::plan::{
+    BudgetPlan, Connection, EnvironmentPlan, GridPlan, RequestPlan, SchedulePlan, TargetPlan, ValidityPlan,
+};
 use crate::domain::slots::SlotsPlan;
 use crate::domain::{Cell, EstimatePlan, Event, Grid, Happening, ReferenceCell, TargetId};
 use crate::sim::{Profile, SimOptions, SimServer};
@@ -89,6 +91,7 @@ impl Stage {
             slots: SlotsPlan::default(),
             request: RequestPlan { output_tokens: 4, ..RequestPlan::default() },
             budget: BudgetPlan::default(),
+            environment: EnvironmentPlan::default(),
             validity: ValidityPlan::default(),
         })
     }
@@ -97,6 +100,7 @@ impl Stage {
     pub(super) fn target_of(&self, plan: TargetPlan) -> SoakTarget<MemoryBackend> {
         SoakTarget {
             backend: Arc::new(MemoryBackend::new(self.server.clone(), Arc::new(plan.request.clone()))),
+            surroundings: Arc::default(),
             id: TargetId::new(&plan.name, ""),
             plan: Arc::new(plan),
             spent: Vec::new(),
