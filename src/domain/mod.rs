@@ -31,7 +31,7 @@ pub use event::{Event, Happening, SchedulerState};
 pub use failure::{FailureKind, InvalidReason, RequestFailure};
 pub use occupancy::{Look, Occupancy, TokenCounter};
 pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
-pub use sample::{Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
+pub use sample::{Distribution, Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
 pub use slots::SlotsMode;
 pub use spending::{Cost, Spent};
 pub use window::{Window, Windows};

@@ -37,4 +37,4 @@ pub use detector::{Detector, Settings};
 pub use environment::Component;
 pub use scope::Scope;
 pub use verdict::{Cause, ChangeEvent, CycleRef, Direction, Finding, Ratio};
-pub use view::{CellFigures, CycleView, Measure};
+pub use view::{CellFigures, CycleView, Measure, cycles_of};

@@ -1,8 +1,11 @@
 //! What the detector is fed: the figures of one cycle, and the identity it was measured under.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
-use crate::domain::{Cell, Facts};
+use crate::analysis::quantile::median;
+use crate::domain::{Cell, Facts, Sample};
 
 /// A figure that is watched for changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,4 +67,33 @@ pub struct CycleView {
     /// is left out is unknown, which is no change.
     pub identity: Facts,
     pub cells: Vec<CellFigures>,
+}
+
+/// The cycles of an epoch of that identity, the oldest first: what their valid samples say. A
+/// cycle is dated by its newest one; a cell that was measured several times has their median.
+pub fn cycles_of<'s>(identity: &Facts, samples: impl IntoIterator<Item = &'s Sample>) -> Vec<CycleView> {
+    let mut cycles: BTreeMap<u64, BTreeMap<Cell, Vec<&Sample>>> = BTreeMap::new();
+    for sample in samples.into_iter().filter(|sample| sample.is_valid()) {
+        cycles.entry(sample.cycle).or_default().entry(sample.cell).or_default().push(sample);
+    }
+    let view = |cells: BTreeMap<Cell, Vec<&Sample>>| {
+        let at = cells.values().flatten().map(|sample| sample.completed_at).max()?;
+        let cells = cells.iter().map(|(&cell, samples)| CellFigures { cell, figures: figures(samples) }).collect();
+        Some(CycleView { at, identity: identity.clone(), cells })
+    };
+    cycles.into_values().filter_map(view).collect()
+}
+
+fn figures(samples: &[&Sample]) -> [Option<f64>; 3] {
+    Measure::ALL.map(|measure| {
+        let figure = |sample: &&Sample| {
+            let m = &sample.measurement;
+            match measure {
+                Measure::TokensPerSecond => Some(m.tokens_per_second),
+                Measure::TimeToFirstToken => m.time_to_first_token.map(|quantiles| quantiles.p50),
+                Measure::InterTokenLatency => m.inter_token_latency.map(|quantiles| quantiles.p50),
+            }
+        };
+        median(&samples.iter().filter_map(figure).collect::<Vec<_>>())
+    })
 }
