@@ -62,6 +62,8 @@ pub struct Conclusions {
     /// By workers.
     pub rows: Vec<RowSlots>,
     pub step: Option<StepFit>,
+    /// What `step` is fitted to.
+    pub step_points: Vec<StepPoint>,
     /// Taken off the rates before anything was estimated; `None` where none shows.
     pub drift: Option<MachineDrift>,
     pub optimum: Option<Optimum>,
@@ -87,8 +89,9 @@ impl Conclusions {
             warned_rows: &warned_rows,
             published: question.published,
         });
-        let step = step::fit(&step_points(question.grid, &rates, &services, &rows));
-        Self { rates, services, rows, step, drift, optimum }
+        let step_points = step_points(question.grid, &rates, &services, &rows);
+        let step = step::fit(&step_points);
+        Self { rates, services, rows, step, step_points, drift, optimum }
     }
 
     /// Worker counts whose rows answer no question: they queue, or did not get their slots.

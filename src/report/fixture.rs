@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ReportInput;
+use super::{EarlierEpoch, LatencyChange, Past, ReportInput};
+use crate::analysis::regression::cycles_of;
 use crate::domain::request::Endpoint;
 use crate::domain::{
-    Cell, Epoch, EpochId, FailureKind, Grid, InvalidReason, Load, Measurement, Quantiles, Sample, ServerIdentity,
-    ServerKind, SlotsMode, TargetId, TokenSource,
+    Cell, Distribution, Epoch, EpochId, FailureKind, Grid, InvalidReason, LatencyMeasure, Load, Measurement, Quantiles,
+    Sample, ServerIdentity, ServerKind, SlotsMode, TargetId, TokenSource,
 };
 
 /// One token of each of c streams takes `STEP_SECONDS + c × STREAM_SECONDS`.
@@ -64,6 +65,7 @@ pub(super) fn named(grid: Grid, target: &str, model: &str) -> ReportInput {
         grid,
         samples: Vec::new(),
         complete_cycles: 0,
+        past: Past::default(),
         seed: Some(42),
         generated_at: "2026-11-24T17:01:02Z".parse().expect("is a time"),
         version: "0.1.0",
@@ -90,6 +92,52 @@ pub(super) fn spread(grid: Grid, cycles: u64, spread: f64) -> ReportInput {
     input.complete_cycles = cycles;
     input.epoch.last_seen = at;
     input
+}
+
+/// An input whose epoch began with a server that is slower by a factor than that of the epoch
+/// before it, which had as many cycles.
+pub(super) fn after_a_change(grid: Grid, cycles: u64, factor: f64) -> ReportInput {
+    let mut input = measured(grid, cycles);
+    let gap = SignedDuration::from_hours(24);
+    let mut epoch = Epoch { id: EpochId(2), ..input.epoch.clone() };
+    (epoch.first_seen, epoch.last_seen) = (epoch.first_seen - gap, epoch.last_seen - gap);
+    epoch.identity.insert("server_version".to_owned(), "0.12.8".to_owned());
+    let mut earlier = input.samples.clone();
+    for sample in &mut earlier {
+        (sample.started_at, sample.completed_at) = (sample.started_at - gap, sample.completed_at - gap);
+        sample.cycle += 1000;
+        sample.measurement = measurement(sample.cell, sample.cycle, USUAL_SPREAD);
+    }
+    for sample in &mut input.samples {
+        slow_down(&mut sample.measurement, factor);
+    }
+    let distribution = |factor: f64| Distribution {
+        counts: (0..200_u32).map(|n| (factor * (0.02 + 1e-7 * f64::from(n * n)), 1 + u64::from(n % 7))).collect(),
+    };
+    let latency = |measure| LatencyChange {
+        cell: Cell::new(4, 8),
+        measure,
+        before: distribution(1.0),
+        since: distribution(factor),
+    };
+    input.past = Past {
+        baseline: Some(epoch.id),
+        epochs: vec![EarlierEpoch { cycles: cycles_of(&epoch.identity, &earlier), epoch }],
+        is_pinned: false,
+        latencies: [LatencyMeasure::TimeToFirstToken, LatencyMeasure::InterTokenLatency].map(latency).to_vec(),
+    };
+    input
+}
+
+fn slow_down(m: &mut Measurement, factor: f64) {
+    m.total_seconds *= factor;
+    m.seconds_per_request *= factor;
+    m.tokens_per_second /= factor;
+    m.steady_tokens_per_second = m.steady_tokens_per_second.map(|rate| rate / factor);
+    for quantiles in [&mut m.time_to_first_token, &mut m.inter_token_latency].into_iter().flatten() {
+        *quantiles =
+            Quantiles { p50: quantiles.p50 * factor, p95: quantiles.p95 * factor, p99: quantiles.p99 * factor };
+    }
 }
 
 /// A valid sample of that cell.

@@ -3,8 +3,20 @@
 use jiff::Timestamp;
 
 use super::ReportInput;
-use crate::domain::Grid;
-use crate::store::{EpochSummary, Reader, StoreError};
+use super::change::{EarlierEpoch, LatencyChange, Past};
+use super::figures::Figures;
+use crate::analysis::regression::baseline;
+use crate::domain::{Cell, Grid, LatencyMeasure};
+use crate::store::{EpochSummary, PastEpoch, Reader, StoreError};
+
+/// The newest earlier epochs that a report shows.
+const EPOCHS: usize = 12;
+/// The newest cycles of each: as many as a comparison weighs.
+const CYCLES: u32 = 60;
+/// The newest samples whose latencies are drawn.
+const LATENCY_SAMPLES: u32 = 20;
+/// The latencies that are drawn.
+const LATENCIES: [LatencyMeasure; 2] = [LatencyMeasure::TimeToFirstToken, LatencyMeasure::InterTokenLatency];
 
 impl ReportInput {
     /// The newest epoch of a target, of any model where none is named. One that was never
@@ -26,7 +38,7 @@ impl ReportInput {
     pub fn of_epoch(history: &Reader, summary: EpochSummary, generated_at: Timestamp) -> Result<Self, StoreError> {
         let samples = history.samples(&summary.target, summary.epoch.id)?;
         let slots = summary.epoch.identity.get("slots").and_then(|slots| slots.parse().ok());
-        Ok(Self {
+        let mut input = Self {
             // An epoch without a cycle has no grid yet.
             grid: summary.grid.unwrap_or_else(|| Grid::automatic(slots, true)),
             target: summary.target,
@@ -34,9 +46,142 @@ impl ReportInput {
             epoch: summary.epoch,
             samples,
             complete_cycles: summary.complete_cycles,
+            past: Past::default(),
             seed: summary.seed,
             generated_at,
             version: env!("CARGO_PKG_VERSION"),
+        };
+        input.past = past(history, &input)?;
+        if let Some(cell) = Figures::of(&input).best().map(|(cell, _)| input.grid.canonical(cell)) {
+            input.past.latencies = latencies(history, &input, cell)?;
+        }
+        Ok(input)
+    }
+}
+
+/// What was measured before under the same load.
+fn past(history: &Reader, input: &ReportInput) -> Result<Past, StoreError> {
+    if input.epoch.source().is_some() {
+        return Ok(Past::default());
+    }
+    let mut earlier: Vec<PastEpoch> = history.epochs_before(&input.target, input.epoch.id)?;
+    earlier.retain(|past| past.epoch.load == input.epoch.load);
+    let candidates: Vec<baseline::EarlierEpoch> = earlier
+        .iter()
+        .map(|past| baseline::EarlierEpoch {
+            id: past.epoch.id,
+            complete_cycles: usize::try_from(past.complete_cycles).unwrap_or(usize::MAX),
+            is_comparable: true,
+            is_regressed: false,
         })
+        .collect();
+    let baseline = baseline::choose(&candidates, None);
+    let surplus = earlier.len().saturating_sub(EPOCHS);
+    let is_shown = |place: usize, past: &PastEpoch| place >= surplus || Some(past.epoch.id) == baseline;
+    let mut epochs = Vec::new();
+    for (_, past) in earlier.into_iter().enumerate().filter(|(place, past)| is_shown(*place, past)) {
+        let cycles = history.cycles(&input.target, &past.epoch, CYCLES)?;
+        epochs.push(EarlierEpoch { epoch: past.epoch, cycles });
+    }
+    Ok(Past { epochs, baseline, is_pinned: false, latencies: Vec::new() })
+}
+
+/// The latencies of a cell in the baseline and in this epoch.
+fn latencies(history: &Reader, input: &ReportInput, cell: Cell) -> Result<Vec<LatencyChange>, StoreError> {
+    let Some(baseline) = input.past.baseline else { return Ok(Vec::new()) };
+    let mut changes = Vec::new();
+    for measure in LATENCIES {
+        let of = |epoch| history.distribution(epoch, cell, measure, LATENCY_SAMPLES);
+        if let Some((before, since)) = of(baseline)?.zip(of(input.epoch.id)?) {
+            changes.push(LatencyChange { cell, measure, before, since });
+        }
+    }
+    Ok(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::plan::Language;
+    use crate::domain::{Event, Happening, Latencies, Sample};
+    use crate::report::fixture::{after_a_change, measured};
+    use crate::report::render;
+    use crate::store::{CycleStart, Sighting, Writer};
+
+    /// Writes what an input holds as the program does: its epoch, cycles and samples.
+    async fn record(writer: &Writer, input: &ReportInput, version: &str, days_later: i64) {
+        let later = jiff::SignedDuration::from_hours(24 * days_later);
+        let mut identity = input.epoch.identity.clone();
+        identity.insert("server_version".to_owned(), version.to_owned());
+        let sighting = Sighting {
+            target: input.target.clone(),
+            url: input.url.clone(),
+            identity,
+            load: input.epoch.load.clone(),
+            at: input.epoch.first_seen + later,
+            running: None,
+        };
+        let epoch = writer.enter_epoch(sighting).await.expect("an epoch").epoch.id;
+        let cycles = input.samples.chunk_by(|one, other| one.cycle == other.cycle);
+        for samples in cycles {
+            let Some((first, last)) = samples.first().zip(samples.last()) else { continue };
+            let number = first.cycle + 100 * days_later.unsigned_abs();
+            let (target, grid, at) = (input.target.clone(), Arc::new(input.grid.clone()), first.started_at + later);
+            writer.start_cycle(CycleStart { target: target.clone(), epoch, number, grid, seed: 42, at }).await;
+            for sample in samples {
+                let sample = Sample {
+                    epoch,
+                    cycle: number,
+                    started_at: sample.started_at + later,
+                    completed_at: sample.completed_at + later,
+                    ..sample.clone()
+                };
+                let step = sample.measurement.inter_token_latency.expect("was measured").p50;
+                let seconds: Vec<f64> = (0..40).map(|n| step * (1.0 + 0.01 * f64::from(n))).collect();
+                let latencies = Latencies {
+                    time_to_first_token: seconds.clone(),
+                    inter_token_latency: seconds,
+                    ..Latencies::default()
+                };
+                let at = sample.completed_at;
+                let happening = Happening::SampleEnded { sample: Arc::new(sample), latencies: Arc::new(latencies) };
+                writer.record(Arc::new(Event { target: target.clone(), at, happening })).await;
+            }
+            let happening = Happening::CycleEnded { cycle: number, seconds: 60.0 };
+            writer.record(Arc::new(Event { target, at: last.completed_at + later, happening })).await;
+        }
+    }
+
+    fn read(folder: &Path) -> ReportInput {
+        let now = "2026-12-24T17:01:02Z".parse().expect("is a time");
+        let history = Reader::open(folder).expect("a history");
+        ReportInput::from_history(&history, "workstation", None, now).expect("can be read").expect("was measured")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_epoch_before_is_read_and_one_history_gives_one_report() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let grid = Grid::new(&[1, 2, 4], &[1, 2, 8], true).expect("is sound");
+        let (writer, task) = Writer::open_as_task(folder.path()).expect("a history");
+        record(&writer, &measured(grid.clone(), 4), "1", 0).await;
+        record(&writer, &measured(grid.clone(), 2), "2", 1).await;
+        record(&writer, &after_a_change(grid, 5, 1.1), "3", 2).await;
+        drop(writer);
+        task.await.expect("the writer ends");
+
+        let input = read(folder.path());
+        let epochs: Vec<(&str, usize)> =
+            input.past.epochs.iter().map(|past| (&*past.epoch.identity["server_version"], past.cycles.len())).collect();
+        assert_eq!(epochs, [("1", 4), ("2", 2)]);
+        assert_eq!(input.past.baseline, Some(input.past.epochs[0].epoch.id), "the second has too few cycles");
+        let [first_token, _] = &input.past.latencies[..] else { panic!("{:?}", input.past.latencies) };
+        assert_eq!((first_token.before.total(), first_token.since.total()), (160, 200));
+
+        let report = render(&input, Language::English).expect("can be rendered");
+        assert!(report.markdown.contains("`server_version: 1 → 3`"), "{}", report.markdown);
+        assert_eq!(report, render(&read(folder.path()), Language::English).expect("can be rendered"));
     }
 }

@@ -58,6 +58,52 @@ pub(super) fn percent(ratio: f64) -> String {
     format!("{} %", significant(ratio * 100.0, 2))
 }
 
+/// By how much a ratio differs from 1, with its sign.
+pub(super) fn signed_percent(ratio: f64) -> String {
+    format!("{} %", signed(100.0 * (ratio - 1.0), 2))
+}
+
+/// A number with its sign, a typographer's minus among them.
+fn signed(value: f64, digits: usize) -> String {
+    let size = significant(value.abs(), digits);
+    match value {
+        value if value < 0.0 => format!("−{size}"),
+        value if value > 0.0 => format!("+{size}"),
+        _ => size,
+    }
+}
+
+/// Two numbers with the decimals that tell them apart.
+pub(super) fn range_of(lower: f64, upper: f64) -> String {
+    match decimals_of_range(lower, upper) {
+        Some(decimals) => format!("{lower:.decimals$} – {upper:.decimals$}"),
+        None => NOTHING.to_owned(),
+    }
+}
+
+/// By how much two ratios differ from 1. No dash, which would be one more minus.
+pub(super) fn signed_range(lower: f64, upper: f64) -> String {
+    let (lower, upper) = (100.0 * (lower - 1.0), 100.0 * (upper - 1.0));
+    let Some(decimals) = decimals_of_range(lower, upper) else { return NOTHING.to_owned() };
+    let text = |value: f64| {
+        let size = format!("{:.decimals$}", value.abs());
+        let sign = match value {
+            _ if size.chars().all(|c| matches!(c, '0' | '.')) => "",
+            value if value < 0.0 => "−",
+            _ => "+",
+        };
+        format!("{sign}{size}")
+    };
+    format!("{} … {} %", text(lower), text(upper))
+}
+
+/// Two significant digits of the width of a range.
+fn decimals_of_range(lower: f64, upper: f64) -> Option<usize> {
+    let width = (upper - lower).max(1e-3 * upper.abs().max(lower.abs()));
+    let decimals = || significant(width, 2).split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    width.is_finite().then(decimals)
+}
+
 /// A time in UTC, to the second.
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
@@ -102,5 +148,19 @@ mod tests {
         assert_eq!(seconds(None), NOTHING);
         assert_eq!(percent(0.012_34), "1.2 %");
         assert_eq!(whole(4873.5), "4874");
+    }
+
+    #[test]
+    fn changes_carry_their_sign_and_ranges_their_decimals() {
+        assert_eq!(signed_percent(0.9187), "−8.1 %");
+        assert_eq!(signed_percent(1.002), "+0.20 %");
+        assert_eq!(signed_percent(1.0), "0 %");
+        assert_eq!(signed_range(0.909_63, 0.9279), "−9.0 … −7.2 %");
+        assert_eq!(signed_range(0.9958, 1.0081), "−0.4 … +0.8 %");
+        assert_eq!(signed_range(1.0, 1.025), "0.0 … +2.5 %");
+        assert_eq!(range_of(18.91, 19.142), "18.91 – 19.14");
+        assert_eq!(range_of(18.0, 18.0), "18.000 – 18.000");
+        assert_eq!(range_of(1180.0, 1301.0), "1180 – 1301");
+        assert_eq!(range_of(0.0, f64::INFINITY), NOTHING);
     }
 }

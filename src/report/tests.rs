@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::fixture::{empty, measured, named, rejected, sample, spread};
+use super::fixture::{after_a_change, empty, measured, named, rejected, sample, spread};
 use super::{Report, ReportInput, html, render, snapshot};
 use crate::domain::plan::Language;
 use crate::domain::{Cell, Grid, InvalidReason, Sample};
@@ -51,6 +51,38 @@ fn a_small_report_reads_like_this() {
 }
 
 #[test]
+fn a_change_is_told_with_its_size_time_and_cause() {
+    for (language, name) in [(Language::English, "changed"), (Language::Russian, "changed_russian")] {
+        let report = render(&after_a_change(small(), 5, 1.08), language).expect("can be rendered");
+        check_whole(&report);
+        // What the other snapshots do not have: the summary, and what changed.
+        let sections = report.markdown.split("\n## ").collect::<Vec<_>>();
+        let summary = sections[1].split("\n### ").next().expect("has a beginning");
+        insta::assert_snapshot!(name, format!("{summary}\n## {}", sections[sections.len() - 2]));
+    }
+    let report = report_of(&after_a_change(small(), 5, 1.08));
+    for name in ["trend", "latency", "step", "parallelism"] {
+        insta::assert_snapshot!(format!("changed_{name}"), chart(&report, &format!("{name}.svg")));
+    }
+}
+
+#[test]
+fn no_change_and_too_little_are_told_as_such() {
+    let check = |input: &ReportInput, expected: &str| {
+        let report = report_of(input);
+        check_whole(&report);
+        let line = report.markdown.lines().find(|line| line.contains("Slower than before?")).expect("is answered");
+        assert!(line.contains(expected), "{line}");
+    };
+    check(&after_a_change(small(), 6, 1.0), "Slower than before? No.** The speed is the same as in epoch 2");
+    check(&after_a_change(small(), 6, 0.8), "Slower than before? No, faster: 2");
+    let mut young = after_a_change(small(), 6, 1.2);
+    young.samples.retain(|sample| sample.cycle == 1);
+    check(&young, "Too early to say");
+    check(&measured(small(), 6), "nothing to compare with");
+}
+
+#[test]
 fn a_row_that_did_not_get_its_slots_is_warned_of_wherever_it_is_named() {
     let grid = Grid::new(&[1, 2], &[1, 8], false).expect("is sound");
     let server_mode = |reported: fn(Cell) -> u32| {
@@ -95,6 +127,9 @@ fn in_russian_all_words_are_russian() {
         "worker",
         "workstation",
         "gemma",
+        "exp",
+        "server",
+        "version",
         "min",
         "usage",
         "TTFT",
@@ -108,7 +143,7 @@ fn in_russian_all_words_are_russian() {
     let mut noisy = measured(small(), 2);
     noisy.samples.push(rejected(&noisy, 4, Cell::new(4, 8), noisy.epoch.last_seen));
     noisy.samples.push(sample(&noisy, 4, Cell::new(7, 3), noisy.epoch.last_seen));
-    for input in [noisy, empty(small())] {
+    for input in [noisy, empty(small()), after_a_change(small(), 5, 1.08)] {
         let Report { markdown, charts } = render(&input, Language::Russian).expect("can be rendered");
         // What is code, or where a chart is, has no language.
         let prose = markdown.split('`').step_by(2).collect::<String>().replace("](charts/", " ");
@@ -233,6 +268,7 @@ fn pictures_to_look_at() {
     let wide = (1..=40).collect::<Vec<_>>();
     let inputs = [
         ("legacy", measured(Grid::legacy(true), 5)),
+        ("changed", after_a_change(Grid::legacy(true), 40, 1.05)),
         ("four", measured(grid(&[1, 2, 4, 8], &[1, 2, 4, 16]), 2)),
         ("one", measured(grid(&[4], &[8]), 1)),
         ("noisy", spread(Grid::legacy(true), 9, 0.2)),
