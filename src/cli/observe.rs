@@ -1,5 +1,7 @@
 //! The listener that turns each event into state, metrics and log lines.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,6 +193,12 @@ fn log(event: &Event, request: u32, board: &Board) {
             let ttft_seconds = round(canary.time_to_first_token_seconds);
             tracing::info!(target, load_seconds = canary.load_seconds.map(round), ttft_seconds, "canary");
         }
+        Happening::ChangesRestored(_)
+        | Happening::ChangeFound(_)
+        | Happening::ChangeWithdrawn { .. }
+        | Happening::AlarmTurned { .. }
+        | Happening::BaselineChosen(_)
+        | Happening::Compared(_) => changes::log(target, &event.happening),
         Happening::Joined { url, .. } => tracing::info!(target, url, "target joined"),
         Happening::Left => tracing::info!(target, "target left"),
         Happening::SampleDropped { cell, reason } => {

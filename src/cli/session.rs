@@ -23,7 +23,7 @@ use super::staff::Staff;
 use crate::config::Config;
 use crate::domain::{Event, TargetId};
 use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
-use crate::soak::{Board, Bus, Control, LagMeter, Limits, Roster, Soak, WallClock};
+use crate::soak::{Board, Bus, Control, LagMeter, Limits, Roster, Soak, WallClock, Watcher};
 use crate::store::Writer;
 use crate::web;
 
@@ -97,8 +97,17 @@ impl Session {
         let config = running.borrow().clone();
         let mut staff = Staff::new(config.storage.path.clone());
         let targets = staff.targets(&config, clock.now())?;
+        let mut bus = Bus::new(clock, Some(history.clone()));
+        let (observed, heard) = (bus.listen(), bus.listen());
+        let reported = matches!(mode, Mode::Daemon { .. }).then(|| bus.listen());
+        // What the watcher says does not come back to it: it would wait for itself.
+        let settings = running.subscribe();
+        let settings = move || settings.borrow().regression;
+        let mut watcher = Watcher::new(config.storage.path.clone(), bus.clone(), settings);
+        let watched = bus.listen();
         // Before anything can ask: what the history knows is there with the first scrape.
-        for event in restored(&config, &targets, clock)? {
+        let ids: Vec<TargetId> = targets.iter().map(|target| target.id.clone()).collect();
+        for event in restored(&config, &targets, clock)?.into_iter().chain(watcher.recall(&ids)?) {
             board.apply(&event);
             metrics.observe(&event);
         }
@@ -120,15 +129,14 @@ impl Session {
         }
         // Its handle of the log, the board and the orders would outlive the stop.
         drop(app);
-        let mut bus = Bus::new(clock, Some(history.clone()));
         let newcomers = Newcomers::default();
-        tasks.spawn(observe(bus.listen(), board.clone(), metrics, newcomers.clone(), config.metrics.clone()));
-        tasks.spawn(listen(bus.listen()));
-        if matches!(mode, Mode::Daemon { .. }) {
+        tasks.spawn(observe(observed, board.clone(), metrics, newcomers.clone(), config.metrics.clone()));
+        tasks.spawn(watcher.run(watched));
+        tasks.spawn(listen(heard));
+        if let Some(reported) = reported {
             // A run of a few cycles deletes nothing of what somebody else keeps.
             tasks.spawn(retention::keep(running.subscribe(), history.clone(), clock, stop.clone()));
-            let (config, events) = (running.subscribe(), bus.listen());
-            tasks.spawn(write_on_schedule(config, clock, reports_written, events, stop.clone()));
+            tasks.spawn(write_on_schedule(running.subscribe(), clock, reports_written, reported, stop.clone()));
         }
 
         let cycles = if let Mode::Cycles(cycles) = mode { Some(cycles) } else { None };

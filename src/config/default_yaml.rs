@@ -8,15 +8,15 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use crate::domain::plan::{
-    Connection, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, ValidityPlan,
+    Connection, MetricsPlan, Prompts, RegressionPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, ValidityPlan,
 };
 use crate::domain::slots::{CommandPlan, SlotsMode};
 use crate::domain::{Endpoint, LatencyMeasure};
 
 use super::keys::{
-    APIS, CELL_DETAILS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, HISTOGRAM_LABELS, LANGUAGES, MAX_DUTY, ORDERS,
-    OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, READY_TIMEOUT, REPORTS_KEPT, SERVER_PRESETS, SLOTS_MODES,
-    TEMPERATURE, WARMUP_REQUESTS, default_grid,
+    APIS, CELL_DETAILS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, FALSE_ALARMS, HISTOGRAM_LABELS, LANGUAGES,
+    MAX_DUTY, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, READY_TIMEOUT, REPORTS_KEPT, SERVER_PRESETS,
+    SLOTS_MODES, TEMPERATURE, WARMUP_REQUESTS, default_grid,
 };
 use super::kind::{Choices, percent, words};
 use super::value::{OFF, lists};
@@ -67,7 +67,7 @@ pub fn default_yaml() -> String {
 /// The configuration file of a draft, every key in it.
 pub fn draft_yaml(draft: &Draft) -> String {
     let target = [target(draft), grid(draft), slots(), request(draft), budget(), validity()].concat();
-    let yaml = [storage(), target, schedule(), canary(), report(), metrics()].concat();
+    let yaml = [storage(), target, schedule(), canary(), report(), regression(), metrics()].concat();
     remarked(&aligned(&yaml), &draft.remarks)
 }
 
@@ -349,6 +349,19 @@ fn report() -> String {
         kept_bounds = bounds(&REPORTS_KEPT),
         language = default.language.code(),
         languages = words(LANGUAGES, " | "),
+    )
+}
+
+fn regression() -> String {
+    let default = RegressionPlan::default();
+    format!(
+        "regression: # what is told of changes: they become metrics, log lines and a part of the report
+  minimum_effect: {effect} # the least change that is told
+  false_alarms_per_1000_cycles: {rate} # how many are put up with, {rates}; fewer: changes have to be clearer
+",
+        effect = percent(default.minimum_effect),
+        rate = default.false_alarms_per_1000_cycles,
+        rates = bounds(&FALSE_ALARMS),
     )
 }
 

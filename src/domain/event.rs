@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::canary::Canary;
 use super::cell::{Cell, Grid};
+use super::change::{ActiveAlarm, Baseline, ChangeEvent, ChangeRecord, Compared, CycleRef, Direction, Measure, Turn};
 use super::environment::{Epoch, ServerIdentity, TargetId};
 use super::failure::{FailureKind, RequestFailure, named};
 use super::request::{RequestRecord, ServerTimings, TokenCounts};
@@ -116,6 +117,28 @@ pub enum Happening {
     },
     /// A request that found the model not loaded got its answer.
     CanaryEnded(Canary),
+    /// What the history knows of the target's changes: at a start, or when it joins.
+    ChangesRestored(Arc<ChangeRecord>),
+    /// A measure has changed.
+    ChangeFound(Arc<ChangeEvent>),
+    /// The change that began at `changed` was a dip: the old level is back since `returned`.
+    ChangeWithdrawn {
+        measure: Measure,
+        changed: CycleRef,
+        returned: CycleRef,
+    },
+    /// `direction` is that of the alarm that was raised, goes on, or ended; `active` is what
+    /// is on from now on.
+    AlarmTurned {
+        measure: Measure,
+        turn: Turn,
+        direction: Direction,
+        active: Option<ActiveAlarm>,
+    },
+    /// What the running epoch is held against from now on, if there is anything.
+    BaselineChosen(Option<Arc<Baseline>>),
+    /// The running epoch was compared with its baseline.
+    Compared(Arc<Compared>),
 }
 
 impl Happening {
@@ -128,7 +151,11 @@ impl Happening {
             | Self::EpochEntered { .. }
             | Self::SampleEnded { .. }
             | Self::CycleEnded { .. }
-            | Self::CanaryEnded(_) => true,
+            | Self::CanaryEnded(_)
+            | Self::ChangeFound(_)
+            | Self::ChangeWithdrawn { .. }
+            | Self::BaselineChosen(_) => true,
+            Self::AlarmTurned { turn, .. } => *turn != Turn::Persists,
             Self::Joined { .. }
             | Self::Left
             | Self::StateChanged { .. }
@@ -137,7 +164,9 @@ impl Happening {
             | Self::CycleStarted { .. }
             | Self::SampleStarted { .. }
             | Self::RequestStarted
-            | Self::RequestEnded(_) => false,
+            | Self::RequestEnded(_)
+            | Self::ChangesRestored(_)
+            | Self::Compared(_) => false,
         }
     }
 }

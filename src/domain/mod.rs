@@ -7,6 +7,7 @@
 pub mod aggregate;
 pub mod canary;
 pub mod cell;
+pub mod change;
 pub mod checksum;
 pub mod duration;
 pub mod entry;
@@ -24,6 +25,10 @@ pub mod window;
 pub use aggregate::{CellAggregate, Moments};
 pub use canary::Canary;
 pub use cell::{Cell, Grid, GridError};
+pub use change::{
+    ActiveAlarm, Baseline, BaselineOptimum, BaselineOrder, Cause, CellChange, ChangeEvent, ChangeRecord, Compared,
+    Comparison, Component, CycleRef, Direction, Measure, OrderKind, Ratio, Scope, ToldChange, Turn, Verdict,
+};
 pub use checksum::checksum;
 pub use entry::{CycleEntry, Entry, EntryKind, EpochEntry, EventEntry};
 pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};

@@ -315,6 +315,21 @@ impl Default for ReportPlan {
     }
 }
 
+/// Which changes are told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RegressionPlan {
+    /// The least change that is told, as a ratio: 0.01 is 1 %.
+    pub minimum_effect: f64,
+    /// How many false alarms in 1,000 cycles are put up with.
+    pub false_alarms_per_1000_cycles: f64,
+}
+
+impl Default for RegressionPlan {
+    fn default() -> Self {
+        Self { minimum_effect: 0.01, false_alarms_per_1000_cycles: 0.5 }
+    }
+}
+
 /// Where the history and the reports live, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoragePlan {

@@ -1,24 +1,30 @@
 //! What a report is compared with, and how the best cell fared over all of its time.
 //!
-//! Compares what was read; chooses no baseline and reads nothing.
+//! Orders what was read; compares, chooses and reads nothing.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::ReportInput;
 use crate::analysis::quantile::median;
-use crate::analysis::regression::{Comparison, CycleView, compare, cycles_of};
-use crate::domain::{Cell, Distribution, Epoch, EpochId, LatencyMeasure};
+use crate::analysis::regression::CycleView;
+use crate::domain::{
+    Baseline, Cause, Cell, ChangeEvent, Compared, Comparison, Distribution, Epoch, LatencyMeasure, Measure, ToldChange,
+};
 
-/// What was measured before the epoch of a report and belongs beside it.
+/// What was measured before the epoch of a report, and what is said of both.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
     /// Of the same load, the oldest first.
     pub epochs: Vec<EarlierEpoch>,
-    /// Which of them the epoch is compared with.
-    pub baseline: Option<EpochId>,
-    /// Whether the user named it: it then needs no number of cycles.
-    pub is_pinned: bool,
-    /// In the best cell.
+    /// What the epoch is held against.
+    pub baseline: Option<Arc<Baseline>>,
+    /// `None` without a baseline, or where the loads differ.
+    pub compared: Option<Compared>,
+    /// What the detector found in these epochs and in that of the report, in that order.
+    pub changes: Vec<ToldChange>,
+    /// In the best cell, before and since the epoch began.
     pub latencies: Vec<LatencyChange>,
 }
 
@@ -40,24 +46,31 @@ pub struct LatencyChange {
 }
 
 /// An epoch beside its baseline.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Change<'a> {
-    pub(super) baseline: &'a Epoch,
-    pub(super) comparisons: [Comparison; 3],
+    pub(super) baseline: &'a Baseline,
+    pub(super) compared: &'a [Comparison; 3],
+}
+
+impl Past {
+    pub(super) fn change(&self) -> Option<Change<'_>> {
+        Some(Change { baseline: self.baseline.as_ref()?, compared: &self.compared.as_ref()?.measures })
+    }
+
+    /// The newest change of the token rate that began after a time and was no dip.
+    pub(super) fn newest_of_the_rate(&self, after: Timestamp) -> Option<&ChangeEvent> {
+        let is_one = |change: &&ToldChange| {
+            let event = &change.event;
+            change.returned.is_none() && event.measure == Measure::TokensPerSecond && event.changed.at > after
+        };
+        self.changes.iter().rev().find(is_one).map(|change| &*change.event)
+    }
 }
 
 impl<'a> Change<'a> {
-    /// `None` where there is nothing to compare with.
-    pub(super) fn of(input: &'a ReportInput) -> Option<Self> {
-        let baseline = input.past.epochs.iter().find(|earlier| Some(earlier.epoch.id) == input.past.baseline)?;
-        let current = cycles_of(&input.epoch.identity, &input.samples);
-        let comparisons = compare(&baseline.cycles, &current, input.past.is_pinned);
-        Some(Self { baseline: &baseline.epoch, comparisons })
-    }
-
     /// The change of the token rate.
-    pub(super) fn rate(&self) -> &Comparison {
-        let [rate, ..] = &self.comparisons;
+    pub(super) fn rate(&self) -> &'a Comparison {
+        let [rate, ..] = self.compared;
         rate
     }
 }
@@ -70,6 +83,8 @@ pub(super) struct Stretch<'a> {
     pub(super) changes: Vec<String>,
     /// Token rates of the best cell, the oldest first.
     pub(super) points: Vec<(Timestamp, f64)>,
+    /// Changes of the rate that were found and that no change of the environment explains.
+    pub(super) unexplained: Vec<&'a ChangeEvent>,
 }
 
 impl Stretch<'_> {
@@ -101,7 +116,14 @@ pub(super) fn trend(input: &ReportInput, cell: Cell) -> Vec<Stretch<'_>> {
         let changes = before.map_or_else(Vec::new, |before| before.changes_to(epoch));
         before = Some(epoch);
         if !points.is_empty() {
-            stretches.push(Stretch { epoch, changes, points });
+            let unexplained = input.past.changes.iter().map(|change| (change.returned, &*change.event));
+            let is_one = |event: &ChangeEvent| {
+                let is_within = event.changed.at >= epoch.first_seen && event.changed.at <= epoch.last_seen;
+                is_within && event.measure == Measure::TokensPerSecond && event.cause != Cause::EnvironmentChange
+            };
+            let unexplained = unexplained.filter(|(returned, event)| returned.is_none() && is_one(event));
+            let unexplained = unexplained.map(|(_, event)| event).collect();
+            stretches.push(Stretch { epoch, changes, points, unexplained });
         }
     }
     stretches

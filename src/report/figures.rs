@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ReportInput;
-use super::change::{Change, Stretch, trend};
+use super::change::{Stretch, trend};
 use super::number::{as_printed, figure};
 use crate::analysis::conclusions::{Conclusions, Question, Window};
 use crate::analysis::interval::Interval;
@@ -103,8 +103,6 @@ pub(super) enum Known<'a> {
 pub(super) struct Figures<'a> {
     pub(super) input: &'a ReportInput,
     pub(super) conclusions: Conclusions,
-    /// `None` without a baseline.
-    pub(super) change: Option<Change<'a>>,
     /// By canonical cell.
     cells: BTreeMap<Cell, CellFigures>,
     /// Rejected samples by canonical cell.
@@ -135,7 +133,7 @@ impl<'a> Figures<'a> {
             published: None,
         };
         let conclusions = Conclusions::of(&question, &input.samples);
-        Self { input, conclusions, change: Change::of(input), cells, rejected }
+        Self { input, conclusions, cells, rejected }
     }
 
     pub(super) fn optimum(&self) -> Option<&Optimum> {

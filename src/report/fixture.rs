@@ -2,15 +2,17 @@
 //! deterministic spread.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{EarlierEpoch, LatencyChange, Past, ReportInput};
-use crate::analysis::regression::cycles_of;
+use crate::analysis::regression::{CellFigures, CycleView, compare};
 use crate::domain::request::Endpoint;
 use crate::domain::{
-    Cell, Distribution, Epoch, EpochId, FailureKind, Grid, InvalidReason, LatencyMeasure, Load, Measurement, Quantiles,
-    Sample, ServerIdentity, ServerKind, SlotsMode, TargetId, TokenSource,
+    Baseline, Cause, Cell, ChangeEvent, Compared, CycleRef, Direction, Distribution, Epoch, EpochId, FailureKind, Grid,
+    InvalidReason, LatencyMeasure, Load, Measure, Measurement, Quantiles, Ratio, Sample, Scope, ServerIdentity,
+    ServerKind, SlotsMode, TargetId, TokenSource, ToldChange,
 };
 
 /// One token of each of c streams takes `STEP_SECONDS + c × STREAM_SECONDS`.
@@ -120,13 +122,48 @@ pub(super) fn after_a_change(grid: Grid, cycles: u64, factor: f64) -> ReportInpu
         before: distribution(1.0),
         since: distribution(factor),
     };
+    let (before, current) = (cycles_of(&epoch, &earlier), cycles_of(&input.epoch, &input.samples));
+    let measures = compare(&before, &current, false);
     input.past = Past {
-        baseline: Some(epoch.id),
-        epochs: vec![EarlierEpoch { cycles: cycles_of(&epoch.identity, &earlier), epoch }],
-        is_pinned: false,
+        compared: Some(Compared { baseline: epoch.id, current: input.epoch.id, measures }),
+        baseline: Some(Arc::new(Baseline { epoch: Arc::new(epoch.clone()), is_pinned: false, optima: Vec::new() })),
+        epochs: vec![EarlierEpoch { cycles: before, epoch }],
+        changes: Vec::new(),
         latencies: [LatencyMeasure::TimeToFirstToken, LatencyMeasure::InterTokenLatency].map(latency).to_vec(),
     };
     input
+}
+
+/// What the detector says of a rate that fell by a tenth in the middle of an epoch.
+pub(super) fn found(input: &ReportInput) -> ToldChange {
+    let middle = &input.samples[input.samples.len() / 2];
+    let changed = CycleRef { cycle: middle.cycle, at: middle.started_at };
+    let event = ChangeEvent {
+        measure: Measure::TokensPerSecond,
+        direction: Direction::Regression,
+        detected: changed,
+        changed,
+        ratio: Ratio { value: 0.9, lower: 0.88, upper: 0.92 },
+        cause: Cause::UnexplainedStep,
+        components: Vec::new(),
+        scope: Scope::All,
+        cycles_before: 9,
+        cycles_after: 4,
+        affected: Vec::new(),
+        minimum_effect: 0.01,
+    };
+    ToldChange { event: Arc::new(event), returned: None }
+}
+
+/// The cycles that those samples make up.
+fn cycles_of(epoch: &Epoch, samples: &[Sample]) -> Vec<CycleView> {
+    let cycles = samples.chunk_by(|one, other| one.cycle == other.cycle);
+    let view = |cycle: &[Sample]| CycleView {
+        at: cycle[0].started_at,
+        identity: epoch.identity.clone(),
+        cells: cycle.iter().map(CellFigures::of).collect(),
+    };
+    cycles.map(view).collect()
 }
 
 fn slow_down(m: &mut Measurement, factor: f64) {

@@ -5,14 +5,13 @@ use jiff::Timestamp;
 use super::ReportInput;
 use super::change::{EarlierEpoch, LatencyChange, Past};
 use super::figures::Figures;
-use crate::analysis::regression::baseline;
-use crate::domain::{Cell, Grid, LatencyMeasure};
-use crate::store::{EpochSummary, PastEpoch, Reader, StoreError};
+use crate::analysis::regression::Alarms;
+use crate::domain::{Cell, Grid, LatencyMeasure, ToldChange};
+use crate::soak::watch::recall;
+use crate::store::{EpochSummary, Reader, StoreError};
 
 /// The newest earlier epochs that a report shows.
 const EPOCHS: usize = 12;
-/// The newest cycles of each: as many as a comparison weighs.
-const CYCLES: u32 = 60;
 /// The newest samples whose latencies are drawn.
 const LATENCY_SAMPLES: u32 = 20;
 /// The latencies that are drawn.
@@ -61,38 +60,38 @@ impl ReportInput {
 
 /// What was measured before under the same load.
 fn past(history: &Reader, input: &ReportInput) -> Result<Past, StoreError> {
-    if input.epoch.source().is_some() {
+    let (target, epoch) = (&input.target, &input.epoch);
+    if epoch.source().is_some() {
         return Ok(Past::default());
     }
-    let mut earlier: Vec<PastEpoch> = history.epochs_before(&input.target, input.epoch.id)?;
-    earlier.retain(|past| past.epoch.load == input.epoch.load);
-    let candidates: Vec<baseline::EarlierEpoch> = earlier
-        .iter()
-        .map(|past| baseline::EarlierEpoch {
-            id: past.epoch.id,
-            complete_cycles: usize::try_from(past.complete_cycles).unwrap_or(usize::MAX),
-            is_comparable: true,
-            is_regressed: false,
-        })
-        .collect();
-    let baseline = baseline::choose(&candidates, None);
+    let (changes, orders) = (history.changes(target)?, history.baseline_orders(target)?);
+    let held = recall::held(history, target, epoch, &Alarms::restored(&changes, &orders), &orders)?;
+    let current = recall::cycle_views(history, epoch)?;
+    let mut earlier = history.epochs(target)?;
+    earlier.retain(|known| known.epoch.id < epoch.id && known.epoch.load == epoch.load);
     let surplus = earlier.len().saturating_sub(EPOCHS);
-    let is_shown = |place: usize, past: &PastEpoch| place >= surplus || Some(past.epoch.id) == baseline;
     let mut epochs = Vec::new();
-    for (_, past) in earlier.into_iter().enumerate().filter(|(place, past)| is_shown(*place, past)) {
-        let cycles = history.cycles(&input.target, &past.epoch, CYCLES)?;
-        epochs.push(EarlierEpoch { epoch: past.epoch, cycles });
+    for known in earlier.into_iter().skip(surplus) {
+        epochs.push(EarlierEpoch { cycles: recall::cycle_views(history, &known.epoch)?, epoch: known.epoch });
     }
-    Ok(Past { epochs, baseline, is_pinned: false, latencies: Vec::new() })
+    let from = epochs.first().map_or(epoch.first_seen, |earliest| earliest.epoch.first_seen);
+    let is_shown = |change: &ToldChange| change.event.changed.at >= from && change.event.changed.at <= epoch.last_seen;
+    Ok(Past {
+        epochs,
+        compared: held.as_ref().and_then(|held| held.compare(epoch, &current)),
+        baseline: held.map(|held| held.baseline),
+        changes: changes.into_iter().filter(is_shown).collect(),
+        latencies: Vec::new(),
+    })
 }
 
 /// The latencies of a cell in the baseline and in this epoch.
 fn latencies(history: &Reader, input: &ReportInput, cell: Cell) -> Result<Vec<LatencyChange>, StoreError> {
-    let Some(baseline) = input.past.baseline else { return Ok(Vec::new()) };
+    let Some(baseline) = &input.past.baseline else { return Ok(Vec::new()) };
     let mut changes = Vec::new();
     for measure in LATENCIES {
         let of = |epoch| history.distribution(epoch, cell, measure, LATENCY_SAMPLES);
-        if let Some((before, since)) = of(baseline)?.zip(of(input.epoch.id)?) {
+        if let Some((before, since)) = of(baseline.epoch.id)?.zip(of(input.epoch.id)?) {
             changes.push(LatencyChange { cell, measure, before, since });
         }
     }
@@ -176,7 +175,8 @@ mod tests {
         let epochs: Vec<(&str, usize)> =
             input.past.epochs.iter().map(|past| (&*past.epoch.identity["server_version"], past.cycles.len())).collect();
         assert_eq!(epochs, [("1", 4), ("2", 2)]);
-        assert_eq!(input.past.baseline, Some(input.past.epochs[0].epoch.id), "the second has too few cycles");
+        let baseline = input.past.baseline.as_ref().expect("there is one");
+        assert_eq!(baseline.epoch.id, input.past.epochs[0].epoch.id, "the second has too few cycles");
         let [first_token, _] = &input.past.latencies[..] else { panic!("{:?}", input.past.latencies) };
         assert_eq!((first_token.before.total(), first_token.since.total()), (160, 200));
 

@@ -27,7 +27,7 @@ mod tests;
 mod words;
 
 pub use change::{EarlierEpoch, LatencyChange, Past};
-pub use page::html;
+pub use page::{Links, html};
 
 /// All that a report is made of.
 #[derive(Clone, Debug)]

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::fixture::{after_a_change, empty, measured, named, rejected, sample, spread};
+use super::fixture::{after_a_change, empty, found, measured, named, rejected, sample, spread};
 use super::{Report, ReportInput, html, render, snapshot};
 use crate::domain::plan::Language;
-use crate::domain::{Cell, Grid, InvalidReason, Sample};
+use crate::domain::{Cell, Grid, InvalidReason, Sample, Verdict};
 
 fn small() -> Grid {
     Grid::new(&[1, 2, 4], &[1, 2, 8], true).expect("is sound")
@@ -27,7 +27,7 @@ fn check_whole(report: &Report) {
     }
     assert_eq!(report.markdown.matches("](charts/").count(), report.charts.len());
     assert!(!report.markdown.contains("NaN"), "{}", report.markdown);
-    assert_eq!(html(&report.markdown, &report.charts).matches("<svg ").count(), report.charts.len());
+    assert_eq!(html(&report.markdown, &report.charts, None).matches("<svg ").count(), report.charts.len());
     // Every line of a table has as many cells as its head.
     let pipes = |line: &str| line.replace("\\|", "").matches('|').count();
     for pair in report.markdown.lines().collect::<Vec<_>>().windows(2) {
@@ -77,9 +77,17 @@ fn no_change_and_too_little_are_told_as_such() {
     check(&after_a_change(small(), 6, 1.0), "Slower than before? No.** The speed is the same as in epoch 2");
     check(&after_a_change(small(), 6, 0.8), "Slower than before? No, faster: 2");
     let mut young = after_a_change(small(), 6, 1.2);
-    young.samples.retain(|sample| sample.cycle == 1);
+    let compared = young.past.compared.as_mut().expect("has a baseline");
+    compared.measures.iter_mut().for_each(|comparison| comparison.verdict = Verdict::TooFew);
     check(&young, "Too early to say");
     check(&measured(small(), 6), "nothing to compare with");
+    let mut alone = measured(small(), 6);
+    alone.past.changes.push(found(&alone));
+    check(
+        &alone,
+        "Slower than before? Yes.** **Since** 2026-11-24 08:04:45 UTC the speed has changed by −10 %; **cause**",
+    );
+    assert!(chart(&report_of(&alone), "trend.svg").contains("\n−10 %\n"), "the trend shows it");
 }
 
 #[test]
@@ -112,8 +120,8 @@ fn in_russian_it_reads_like_this() {
     let report = render(&input, Language::Russian).expect("can be rendered");
     check_whole(&report);
     insta::assert_snapshot!("russian", report.markdown);
-    assert!(html(&report.markdown, &report.charts).contains("<html lang=\"ru\">"));
-    assert!(html(&report_of(&input).markdown, &[]).contains("<html lang=\"en\">"));
+    assert!(html(&report.markdown, &report.charts, None).contains("<html lang=\"ru\">"));
+    assert!(html(&report_of(&input).markdown, &[], None).contains("<html lang=\"en\">"));
 }
 
 /// No phrase was left in English: of words in Latin letters there are names alone.
@@ -254,7 +262,7 @@ fn hostile_names_stay_words() {
     let report = report_of(&input);
     check_whole(&report);
     assert_eq!(report.markdown.lines().filter(|line| line.starts_with("# ")).count(), 1);
-    let page = html(&report.markdown, &report.charts);
+    let page = html(&report.markdown, &report.charts, None);
     assert!(!page.contains("<script"), "{page}");
     assert!(!page.contains("<a ") && !page.contains("<img"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
@@ -280,7 +288,8 @@ fn pictures_to_look_at() {
             let report = render(&input, language).expect("can be rendered");
             let name = format!("{name}-{}", language.code());
             let folder = snapshot::write(&dir, &report, &name, Timestamp::UNIX_EPOCH, 1).expect("can be written");
-            std::fs::write(folder.join("report.html"), html(&report.markdown, &report.charts)).expect("can be written");
+            std::fs::write(folder.join("report.html"), html(&report.markdown, &report.charts, None))
+                .expect("can be written");
         }
     }
 }

@@ -3,6 +3,8 @@
 //! A reader sees one state, never half of an event. The board knows nothing that the
 //! history does not, but for what runs this moment.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use crate::analysis::slots::RowSlots;
 use crate::domain::{
     Canary, Cell, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, SlotsMode, TargetId,
 };
+
+pub use changes::Changes;
 
 /// Notes that a page shows; older ones are in the history.
 const NOTES: usize = 50;
@@ -77,6 +81,8 @@ pub struct TargetSnapshot {
     pub conclusions: Arc<Conclusions>,
     /// The last canary, and when it came back.
     pub canary: Option<(Timestamp, Canary)>,
+    /// What became slower or faster. Shared: snapshots are copied with each event.
+    pub changes: Arc<Changes>,
     /// The newest last.
     pub notes: VecDeque<Note>,
 }
@@ -105,6 +111,7 @@ impl TargetSnapshot {
             cells: BTreeMap::new(),
             conclusions: Arc::default(),
             canary: None,
+            changes: Arc::default(),
             notes: VecDeque::new(),
         }
     }
@@ -182,6 +189,7 @@ impl TargetSnapshot {
 
     fn enter_epoch(&mut self, epoch: &Arc<Epoch>, grid: &Arc<Grid>, samples: &[Sample]) {
         self.epoch = Some(epoch.clone());
+        Arc::make_mut(&mut self.changes).enter(epoch.id);
         self.grid = Some(grid.clone());
         self.cells.clear();
         self.conclusions = Arc::default();
@@ -233,6 +241,12 @@ impl TargetSnapshot {
                 }
             }
             Happening::CanaryEnded(canary) => self.canary = Some((event.at, *canary)),
+            Happening::ChangesRestored(_)
+            | Happening::ChangeFound(_)
+            | Happening::ChangeWithdrawn { .. }
+            | Happening::AlarmTurned { .. }
+            | Happening::BaselineChosen(_)
+            | Happening::Compared(_) => Arc::make_mut(&mut self.changes).apply(&event.happening),
             Happening::FieldsDropped { fields, reason } => {
                 self.note(event.at, format!("left out of requests from now on: {} ({reason})", fields.join(", ")));
             }

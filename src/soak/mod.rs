@@ -30,6 +30,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod usual;
+pub mod watch;
 
 pub use backend::{Backend, HttpBackend};
 pub use board::{Board, Snapshot, TargetSnapshot};
@@ -40,3 +41,4 @@ pub use daemon::{Limits, Roster, Soak, SoakTarget};
 pub use lag::LagMeter;
 pub use memory::MemoryBackend;
 pub use switch::Switch;
+pub use watch::Watcher;

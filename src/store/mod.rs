@@ -5,7 +5,11 @@
 //! being measured. Nothing here knows the engine, and nothing that measures waits for it.
 
 mod aggregates;
+mod baselines;
 mod canaries;
+mod changes;
+mod cycles;
+mod distribution;
 mod error;
 mod export;
 mod import;
@@ -13,7 +17,6 @@ mod import;
 mod import_tests;
 mod latency;
 mod ledger;
-mod past;
 mod reader;
 mod retention;
 mod rows;
@@ -22,9 +25,10 @@ mod schema;
 mod tests;
 mod writer;
 
+pub use baselines::give_order;
+pub use cycles::{Cycle, KnownEpoch};
 pub use error::StoreError;
 pub use import::{Import, ImportedEpoch};
-pub use past::PastEpoch;
 pub use reader::{EpochSummary, Reader, SAMPLES_OF_CELL};
 pub use retention::Pruned;
 pub use writer::{CycleStart, Entered, Sighting, Writer, WriterStatus};

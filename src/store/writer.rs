@@ -16,7 +16,7 @@ use super::error::StoreError;
 use super::reader::Reader;
 use super::retention::{self, Pruned, SAMPLES_A_STEP};
 use super::schema::{Lock, open_to_write};
-use super::{FILE_NAME, aggregates, canaries, latency, ledger, rows};
+use super::{FILE_NAME, aggregates, baselines, canaries, changes, latency, ledger, rows};
 use crate::domain::{Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, Sample, Spent, TargetId};
 
 /// Commands that may wait; a sample is one of them.
@@ -308,6 +308,17 @@ impl Scribe {
             }
             Happening::EpochEntered { epoch, before: Some(before), .. } => {
                 self.write_event(target_id, event.at, "epoch", &before.changes_to(epoch).join("; "))
+            }
+            Happening::ChangeFound(change) => changes::note(self.history.connection(), target_id, change),
+            Happening::ChangeWithdrawn { measure, changed, returned } => {
+                changes::withdraw(self.history.connection(), target_id, *measure, *changed, *returned)
+            }
+            Happening::AlarmTurned { measure, turn, direction, .. } => {
+                self.write_event(target_id, event.at, "alarm", &format!("{direction} of {measure}: {turn}"))
+            }
+            Happening::BaselineChosen(baseline) => {
+                let epoch = baseline.as_ref().map(|baseline| baseline.epoch.id);
+                baselines::choose(self.history.connection(), target_id, event.at, epoch)
             }
             Happening::Away { reason, .. } => self.write_event(target_id, event.at, "away", reason),
             Happening::CanaryEnded(canary) => canaries::note(self.history.connection(), target_id, event.at, *canary),

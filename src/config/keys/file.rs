@@ -1,16 +1,19 @@
 //! The whole file, and the sections that are no more than a few keys.
 
 use crate::domain::LatencyMeasure;
-use crate::domain::plan::{MetricsPlan, ReportPlan, SchedulePlan, StoragePlan};
+use crate::domain::plan::{MetricsPlan, RegressionPlan, ReportPlan, SchedulePlan, StoragePlan};
 
 use super::super::Config;
 use super::super::files::Surroundings;
-use super::super::kind::{duration, one_of, path, whole};
+use super::super::kind::{duration, number, one_of, path, share, whole};
 use super::super::section::Section;
 use super::super::value::{buckets, off_or, one_list_of};
 use super::schedule::schedule;
 use super::target::targets;
-use super::{CANARY_EVERY, CELL_DETAILS, COUNT, HISTOGRAM_LABELS, LANGUAGES, REPORT_EVERY, REPORTS_KEPT, RETENTION};
+use super::{
+    CANARY_EVERY, CELL_DETAILS, COUNT, FALSE_ALARMS, HISTOGRAM_LABELS, LANGUAGES, MINIMUM_EFFECT, REPORT_EVERY,
+    REPORTS_KEPT, RETENTION,
+};
 
 /// The whole file.
 pub(in crate::config) fn config(root: &mut Section<'_>, around: Surroundings<'_>) -> Config {
@@ -24,6 +27,7 @@ pub(in crate::config) fn config(root: &mut Section<'_>, around: Surroundings<'_>
         schedule,
         seed_was_drawn,
         report: root.section("report", report),
+        regression: root.section("regression", regression),
         metrics: root.section("metrics", metrics),
     }
 }
@@ -42,6 +46,15 @@ fn report(s: &mut Section<'_>) -> ReportPlan {
         every: s.take_or("every", default.every, duration(REPORT_EVERY)),
         keep: s.take_or("keep", default.keep, whole(REPORTS_KEPT)),
         language: s.take_or("language", default.language, one_of(LANGUAGES)),
+    }
+}
+
+fn regression(s: &mut Section<'_>) -> RegressionPlan {
+    let default = RegressionPlan::default();
+    let rate = default.false_alarms_per_1000_cycles;
+    RegressionPlan {
+        minimum_effect: s.take_or("minimum_effect", default.minimum_effect, share(MINIMUM_EFFECT)),
+        false_alarms_per_1000_cycles: s.take_or("false_alarms_per_1000_cycles", rate, number(FALSE_ALARMS)),
     }
 }
 

@@ -24,7 +24,7 @@ const TAIL: f64 = 0.002;
 
 pub(super) fn draw(figures: &Figures<'_>, words: &Words) -> Option<Result<Chart, ReportError>> {
     let past = &figures.input.past;
-    let (first, baseline) = (past.latencies.first()?, past.baseline?);
+    let (first, baseline) = (past.latencies.first()?, past.baseline.as_ref()?.epoch.id);
     let texts = &words.charts;
     let title = (texts.latency_title)(first.cell);
     let notes = [texts.latency_note];

@@ -3,7 +3,7 @@
 
 use super::super::change::Stretch;
 use super::super::figures::Figures;
-use super::super::number::figure;
+use super::super::number::{figure, signed_percent};
 use super::super::words::Words;
 use super::super::{Chart, ReportError};
 use super::canvas::{self, Anchor, Area, Canvas, Ink, MARGIN, SMALL_SIZE, text_width};
@@ -55,6 +55,7 @@ pub(super) fn draw(figures: &Figures<'_>, words: &Words) -> Option<Result<Chart,
         axis.draw(canvas, area);
         for (number, part) in parts.iter().enumerate() {
             draw_part(canvas, part, axis, area);
+            draw_unexplained(canvas, part, area);
             if number > 0 {
                 draw_change(canvas, part, number, area);
             }
@@ -91,6 +92,18 @@ fn draw_part(canvas: &mut Canvas<'_>, part: &Part<'_>, axis: RangeAxis, area: Ar
     if text_width(&label, SMALL_SIZE) <= part.right - part.left {
         let at = ((part.left + part.right) / 2.0, area.top - 12.0);
         canvas.text(&label, at, Ink::label(Anchor::Middle).bold().coloured(palette::INK));
+    }
+}
+
+/// A thin line where the rate changed for no reason that is known, with its size.
+fn draw_unexplained(canvas: &mut Canvas<'_>, part: &Part<'_>, area: Area) {
+    let samples = part.stretch.points.len().max(1) as f64;
+    for event in &part.stretch.unexplained {
+        let before = part.stretch.points.iter().filter(|(at, _)| *at < event.changed.at).count();
+        let left = part.left + before as f64 / samples * (part.right - part.left);
+        canvas.fill(Area { left, width: 1.0, ..area }, palette::BEST, 0.6);
+        let ink = Ink::label(Anchor::Start).small().coloured(palette::BEST);
+        canvas.text(&signed_percent(event.ratio.value), (left + 4.0, area.bottom() - 8.0), ink);
     }
 }
 

@@ -8,30 +8,32 @@ use super::super::number::{NOTHING, figure, signed_percent, signed_range, time};
 use super::super::words::Words;
 use super::Page;
 use super::summary::{LEAST_CHANGE, baseline};
-use crate::analysis::regression::{Comparison, Verdict};
-use crate::domain::Epoch;
+use crate::domain::{Comparison, Epoch, ToldChange};
 
 /// The most cells that are named for how much they changed.
 const CELLS_NAMED: usize = 8;
+/// The most changes that were found that are told, the newest.
+const CHANGES_NAMED: usize = 20;
 
 pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     page.heading(2, words.changes.heading);
-    match &figures.change {
+    match figures.input.past.change() {
         Some(change) => since_the_baseline(page, figures, change, words),
-        None => page.paragraph(words.summary.no_baseline),
+        None => page.paragraph(words.changes.no_baseline),
     }
+    found(page, figures, words);
     over_time(page, figures, words);
 }
 
-fn since_the_baseline(page: &mut Page, figures: &Figures<'_>, change: &Change<'_>, words: &Words) {
+fn since_the_baseline(page: &mut Page, figures: &Figures<'_>, change: Change<'_>, words: &Words) {
     let texts = &words.changes;
-    let pinned = figures.input.past.is_pinned.then_some(texts.pinned);
+    let pinned = change.baseline.is_pinned.then_some(texts.pinned);
     let compared = (texts.compared)(&baseline(change, words));
     page.paragraph([Some(compared.as_str()), pinned].into_iter().flatten().collect::<Vec<_>>().join(" "));
     let [measure, then, now, by, interval, verdict] = texts.columns;
     let columns = [(measure, Align::Left), (then, Align::Right), (now, Align::Right), (by, Align::Right)];
     let mut table = Table::new(columns).and(interval, Align::Right).and(verdict, Align::Left);
-    for comparison in &change.comparisons {
+    for comparison in change.compared {
         table.row(compared_row(comparison, words));
     }
     page.table(&table);
@@ -45,7 +47,7 @@ fn since_the_baseline(page: &mut Page, figures: &Figures<'_>, change: &Change<'_
         page.paragraph((texts.cells)(&named.join(", ")));
     }
     page.heading(3, texts.environment);
-    environment(page, change.baseline, &figures.input.epoch, words);
+    environment(page, &change.baseline.epoch, &figures.input.epoch, words);
     if !figures.input.past.latencies.is_empty() {
         page.heading(3, texts.latencies);
         let alt = figures.best().map(|(best, _)| (words.charts.latency_title)(best));
@@ -54,9 +56,9 @@ fn since_the_baseline(page: &mut Page, figures: &Figures<'_>, change: &Change<'_
 }
 
 fn compared_row(comparison: &Comparison, words: &Words) -> [String; 6] {
-    let (by, interval, verdict) = match comparison.verdict {
-        Verdict::TooFew => (NOTHING.to_owned(), NOTHING.to_owned(), words.changes.too_few),
-        Verdict::Says(ratio) => {
+    let (by, interval, verdict) = match comparison.ratio() {
+        None => (NOTHING.to_owned(), NOTHING.to_owned(), words.changes.too_few),
+        Some(ratio) => {
             let verdict = (words.changes.verdict)(comparison.beyond(LEAST_CHANGE));
             (signed_percent(ratio.value), signed_range(ratio.lower, ratio.upper), verdict)
         }
@@ -89,6 +91,36 @@ fn environment(page: &mut Page, then: &Epoch, now: &Epoch, words: &Words) {
     } else {
         page.paragraph(words.changes.no_changes);
     }
+}
+
+/// What the detector found, the newest last.
+fn found(page: &mut Page, figures: &Figures<'_>, words: &Words) {
+    let changes = &figures.input.past.changes;
+    if changes.is_empty() {
+        return;
+    }
+    page.heading(3, words.changes.found);
+    let [at, measure, by, interval, cause, note] = words.changes.found_columns;
+    let columns = [(at, Align::Left), (measure, Align::Left), (by, Align::Right), (interval, Align::Right)];
+    let mut table = Table::new(columns).and(cause, Align::Left).and(note, Align::Left);
+    let surplus = changes.len().saturating_sub(CHANGES_NAMED);
+    for change in changes.iter().skip(surplus) {
+        table.row(found_row(change, words));
+    }
+    page.table(&table);
+}
+
+fn found_row(change: &ToldChange, words: &Words) -> [String; 6] {
+    let event = &change.event;
+    let components: Vec<&str> = event.components.iter().map(|component| component.as_str()).collect();
+    [
+        time(event.changed.at),
+        (words.changes.measure)(event.measure).to_owned(),
+        signed_percent(event.ratio.value),
+        signed_range(event.ratio.lower, event.ratio.upper),
+        (words.changes.cause)(event.cause, &code(&components.join(", "))),
+        change.returned.map_or_else(String::new, |returned| (words.changes.returned)(&time(returned.at))),
+    ]
 }
 
 fn over_time(page: &mut Page, figures: &Figures<'_>, words: &Words) {

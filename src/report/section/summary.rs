@@ -9,8 +9,8 @@ use super::super::words::{Sureness, Words};
 use super::Page;
 use super::confidence::ENOUGH_REPEATS;
 use super::parallelism::effective_slots;
-use crate::analysis::regression::{Comparison, Direction, Verdict};
 use crate::analysis::slots::SlotsVerdict;
+use crate::domain::{Cause, ChangeEvent, Comparison, Direction};
 
 /// A change that is told, as a ratio.
 pub(super) const LEAST_CHANGE: f64 = 0.01;
@@ -68,34 +68,44 @@ fn slots(figures: &Figures<'_>, words: &Words) -> String {
 }
 
 /// The baseline in words.
-pub(super) fn baseline(change: &Change<'_>, words: &Words) -> String {
-    (words.summary.baseline)(change.baseline.id.0, &time(change.baseline.last_seen))
+pub(super) fn baseline(change: Change<'_>, words: &Words) -> String {
+    (words.summary.baseline)(change.baseline.epoch.id.0, &time(change.baseline.epoch.last_seen))
 }
 
+/// Whether it is slower than before, since when, and why.
 fn change(figures: &Figures<'_>, words: &Words) -> String {
+    let (past, epoch) = (&figures.input.past, &figures.input.epoch);
     let texts = &words.summary;
-    let Some(change) = &figures.change else { return texts.no_baseline.to_owned() };
-    let Verdict::Says(ratio) = change.rate().verdict else { return texts.too_few_cycles.to_owned() };
-    let interval = signed_range(ratio.lower, ratio.upper);
-    let mut sentences = Vec::new();
-    match change.rate().beyond(LEAST_CHANGE) {
-        None => {
-            sentences.push((texts.unchanged)(&baseline(change, words), &signed_percent(ratio.value), &interval));
-            let [_, latencies @ ..] = &change.comparisons;
-            sentences.extend(latencies.iter().filter_map(|comparison| worse(comparison, words)));
+    let change = past.change();
+    let after = change.map_or(epoch.first_seen, |change| change.baseline.epoch.last_seen);
+    let told = past.newest_of_the_rate(after);
+    let compared = change.and_then(|change| Some((change, change.rate().ratio()?)));
+    match (compared, told) {
+        (Some((change, ratio)), told) => {
+            let (value, interval) = (ratio.value, signed_range(ratio.lower, ratio.upper));
+            let Some(direction) = change.rate().beyond(LEAST_CHANGE) else {
+                let same = (texts.unchanged)(&baseline(change, words), &signed_percent(value), &interval);
+                let [_, latencies @ ..] = change.compared;
+                let worse = latencies.iter().filter_map(|comparison| worse(comparison, words));
+                let within = told.map(|told| found(told, words));
+                return [same].into_iter().chain(worse).chain(within).collect::<Vec<_>>().join(" ");
+            };
+            let size = percent((value - 1.0).abs());
+            let changed = (texts.changed)(direction, &baseline(change, words), &size, &interval);
+            let told = told.filter(|told| told.direction == direction && told.cause != Cause::EnvironmentChange);
+            let since = told.map_or_else(|| since_the_epoch(figures, change, words), |told| found(told, words));
+            format!("{changed} {since}")
         }
-        Some(direction) => {
-            let size = percent((ratio.value - 1.0).abs());
-            sentences.push((texts.changed)(direction, &baseline(change, words), &size, &interval));
-            sentences.push(since(figures, change, words));
-        }
+        (None, Some(told)) => format!("{} {}", (texts.within)(told.direction), found(told, words)),
+        (None, None) if change.is_some() => texts.too_few_cycles.to_owned(),
+        (None, None) => texts.no_baseline.to_owned(),
     }
-    sentences.join(" ")
 }
 
-fn since(figures: &Figures<'_>, change: &Change<'_>, words: &Words) -> String {
+/// The epoch began when its identity changed.
+fn since_the_epoch(figures: &Figures<'_>, change: Change<'_>, words: &Words) -> String {
     let epoch = &figures.input.epoch;
-    let changes: Vec<String> = change.baseline.changes_to(epoch).iter().map(|change| code(change)).collect();
+    let changes: Vec<String> = change.baseline.epoch.changes_to(epoch).iter().map(|change| code(change)).collect();
     let since = time(epoch.first_seen);
     if changes.is_empty() {
         (words.summary.since_without_changes)(&since)
@@ -104,8 +114,16 @@ fn since(figures: &Figures<'_>, change: &Change<'_>, words: &Words) -> String {
     }
 }
 
+/// A change that the detector found.
+fn found(told: &ChangeEvent, words: &Words) -> String {
+    let at = time(told.changed.at);
+    let components: Vec<&str> = told.components.iter().map(|component| component.as_str()).collect();
+    let cause = (words.changes.cause)(told.cause, &code(&components.join(", ")));
+    (words.summary.found)(&at, &signed_percent(told.ratio.value), &cause)
+}
+
 fn worse(comparison: &Comparison, words: &Words) -> Option<String> {
-    let Verdict::Says(ratio) = comparison.verdict else { return None };
+    let ratio = comparison.ratio()?;
     let is_worse = comparison.beyond(LEAST_CHANGE) == Some(Direction::Regression);
     is_worse.then(|| (words.summary.latency_worse)(comparison.measure, &signed_percent(ratio.value)))
 }

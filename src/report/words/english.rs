@@ -26,6 +26,8 @@ pub(super) const ENGLISH: Words = Words {
         )
     },
     written: |time, version| format!("Written at {time} by llmsoak {version}."),
+    to_status: "Status",
+    to_all_reports: "All reports",
     no_sample_yet: "No sample has been taken yet.",
     no_valid_sample_yet: |rejected| {
         format!("No valid sample yet: {} rejected; the reasons stand below.", counted(rejected as u64, "was", "were"))

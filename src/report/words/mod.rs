@@ -5,9 +5,8 @@
 //! are the same in all languages: with a decimal point, as the legacy report's scripts and
 //! the metrics have them.
 
-use crate::analysis::regression::{Direction, Measure};
 use crate::domain::plan::Language;
-use crate::domain::{Cell, FailureKind, InvalidReason, LatencyMeasure};
+use crate::domain::{Cause, Cell, Direction, FailureKind, InvalidReason, LatencyMeasure, Measure};
 
 mod english;
 mod russian;
@@ -35,6 +34,9 @@ pub(super) struct Words {
     pub(super) period: fn(from: &str, to: &str) -> String,
     pub(super) extent: fn(&Extent) -> String,
     pub(super) written: fn(time: &str, version: &str) -> String,
+    /// Links of the page.
+    pub(super) to_status: &'static str,
+    pub(super) to_all_reports: &'static str,
     pub(super) no_sample_yet: &'static str,
     pub(super) no_valid_sample_yet: fn(rejected: usize) -> String,
     pub(super) partly_on_cpu: fn(samples: usize, least: &str) -> String,
@@ -137,6 +139,9 @@ pub(super) struct SummaryWords {
     pub(super) baseline: fn(epoch: i64, until: &str) -> String,
     pub(super) since: fn(time: &str, changes: &str) -> String,
     pub(super) since_without_changes: fn(time: &str) -> String,
+    /// Of a change that the detector found: without a baseline, and in any case.
+    pub(super) within: fn(Direction) -> &'static str,
+    pub(super) found: fn(time: &str, change: &str, cause: &str) -> String,
     pub(super) latency_worse: fn(Measure, change: &str) -> String,
 }
 
@@ -166,6 +171,7 @@ pub(super) struct StepWords {
 pub(super) struct ChangeWords {
     pub(super) heading: &'static str,
     pub(super) compared: fn(baseline: &str) -> String,
+    pub(super) no_baseline: &'static str,
     pub(super) pinned: &'static str,
     pub(super) columns: [&'static str; 6],
     pub(super) measure: fn(Measure) -> &'static str,
@@ -176,6 +182,10 @@ pub(super) struct ChangeWords {
     pub(super) environment_columns: [&'static str; 3],
     pub(super) no_changes: &'static str,
     pub(super) latencies: &'static str,
+    pub(super) found: &'static str,
+    pub(super) found_columns: [&'static str; 6],
+    pub(super) cause: fn(Cause, components: &str) -> String,
+    pub(super) returned: fn(time: &str) -> String,
     pub(super) trend: &'static str,
     pub(super) trend_columns: [&'static str; 5],
 }

@@ -44,6 +44,8 @@ pub(super) const RUSSIAN: Words = Words {
         )
     },
     written: |time, version| format!("Составлено {time} программой llmsoak {version}."),
+    to_status: "Состояние",
+    to_all_reports: "Все отчеты",
     no_sample_yet: "Измерений пока нет.",
     no_valid_sample_yet: |rejected| {
         let rejected = counted(rejected as u64, "измерение отклонено", "измерения отклонено", "измерений отклонено");

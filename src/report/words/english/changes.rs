@@ -2,8 +2,7 @@
 
 use super::super::{ChangeWords, StepWords, SummaryWords, Sureness};
 use super::counted;
-use crate::analysis::regression::{Direction, Measure};
-use crate::domain::Cell;
+use crate::domain::{Cause, Cell, Direction, Measure};
 
 pub(super) const SUMMARY: SummaryWords = SummaryWords {
     best: |Cell { workers, batch }, rate| {
@@ -56,6 +55,11 @@ pub(super) const SUMMARY: SummaryWords = SummaryWords {
             "**Since** {time}; nothing that is known of server, model or hardware differs, so the cause is not known."
         )
     },
+    within: |direction| match direction {
+        Direction::Regression => "**Slower than before? Yes.**",
+        Direction::Improvement => "**Slower than before? No, faster.**",
+    },
+    found: |time, change, cause| format!("**Since** {time} the speed has changed by {change}; **cause**: {cause}."),
     latency_worse: |measure, change| {
         let measure = match measure {
             Measure::TokensPerSecond => "tokens/s",
@@ -111,6 +115,7 @@ pub(super) const STEP: StepWords = StepWords {
 pub(super) const CHANGES: ChangeWords = ChangeWords {
     heading: "What changed",
     compared: |baseline| format!("Compared with {baseline}. Below zero is less than it was then."),
+    no_baseline: "There is no baseline: no earlier epoch of the same load has three complete cycles.",
     pinned: "That epoch was chosen by the user.",
     columns: ["Figure", "Cycles then", "Cycles now", "Change", "95 % interval", "Verdict"],
     measure: |measure| match measure {
@@ -129,6 +134,14 @@ pub(super) const CHANGES: ChangeWords = ChangeWords {
     environment_columns: ["Fact", "Then", "Now"],
     no_changes: "Nothing that is known of server, model and hardware differs.",
     latencies: "Latencies then and now",
+    found: "Changes that were found",
+    found_columns: ["Since", "Figure", "Change", "95 % interval", "Cause", "Note"],
+    cause: |cause, components| match cause {
+        Cause::EnvironmentChange => format!("a change of the environment then: {components}"),
+        Cause::UnexplainedStep => "not known; nothing that is watched changed then".to_owned(),
+        Cause::SlowDecay => "not known; it came slowly".to_owned(),
+    },
+    returned: |time| format!("a dip: back at {time}"),
     trend: "Over time",
     trend_columns: ["No.", "Since", "Epoch", "Median tokens/s", "What changed"],
 };

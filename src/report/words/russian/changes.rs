@@ -2,8 +2,7 @@
 
 use super::super::{ChangeWords, StepWords, SummaryWords, Sureness};
 use super::{form, oblique};
-use crate::analysis::regression::{Direction, Measure};
-use crate::domain::Cell;
+use crate::domain::{Cause, Cell, Direction, Measure};
 
 pub(super) const SUMMARY: SummaryWords = SummaryWords {
     best: |Cell { workers, batch }, rate| {
@@ -58,6 +57,13 @@ pub(super) const SUMMARY: SummaryWords = SummaryWords {
             "**С каких пор:** с {time}; из того, что известно о сервере, модели и оборудовании, ничто не изменилось, \
              и причина неизвестна."
         )
+    },
+    within: |direction| match direction {
+        Direction::Regression => "**Стало ли медленнее? Да.**",
+        Direction::Improvement => "**Стало ли медленнее? Нет, быстрее.**",
+    },
+    found: |time, change, cause| {
+        format!("**С каких пор:** с {time} скорость изменилась на {change}; **причина**: {cause}.")
     },
     latency_worse: |measure, change| {
         let measure = match measure {
@@ -122,6 +128,7 @@ pub(super) const STEP: StepWords = StepWords {
 pub(super) const CHANGES: ChangeWords = ChangeWords {
     heading: "Что изменилось",
     compared: |baseline| format!("По сравнению с тем, что было {baseline}. Меньше нуля – меньше, чем тогда."),
+    no_baseline: "Сравнить не с чем: нет более ранней эпохи с той же нагрузкой и тремя полными циклами.",
     pinned: "Эту эпоху выбрал пользователь.",
     columns: ["Величина", "Циклов тогда", "Циклов теперь", "Изменение", "Интервал 95 %", "Вывод"],
     measure: |measure| match measure {
@@ -140,6 +147,14 @@ pub(super) const CHANGES: ChangeWords = ChangeWords {
     environment_columns: ["Признак", "Тогда", "Теперь"],
     no_changes: "Из того, что известно о сервере, модели и оборудовании, ничто не изменилось.",
     latencies: "Задержки тогда и теперь",
+    found: "Найденные изменения",
+    found_columns: ["С каких пор", "Величина", "Изменение", "Интервал 95 %", "Причина", "Примечание"],
+    cause: |cause, components| match cause {
+        Cause::EnvironmentChange => format!("тогда изменилось окружение: {components}"),
+        Cause::UnexplainedStep => "неизвестна; из того, за чем мы следим, тогда ничто не менялось".to_owned(),
+        Cause::SlowDecay => "неизвестна; изменение было медленным".to_owned(),
+    },
+    returned: |time| format!("провал, прошел {time}"),
     trend: "Во времени",
     trend_columns: ["№", "С каких пор", "Эпоха", "Медиана (токены/с)", "Что изменилось"],
 };
