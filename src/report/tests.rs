@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::fixture::{after_a_change, empty, found, measured, named, rejected, sample, spread};
-use super::{Report, ReportInput, html, render, snapshot};
+use super::{Chart, Report, ReportInput, html, render, snapshot};
 use crate::domain::plan::Language;
 use crate::domain::{Cell, Grid, InvalidReason, Sample, Verdict};
 
@@ -85,7 +85,7 @@ fn no_change_and_too_little_are_told_as_such() {
     alone.past.changes.push(found(&alone));
     check(
         &alone,
-        "Slower than before? Yes.** **Since** 2026-11-24 08:04:45 UTC the speed has changed by −10 %; **cause**",
+        "Slower than before? Yes.** **Since** 2026-11-24 08:04:25 UTC the speed has changed by −10 %; **cause**",
     );
     assert!(chart(&report_of(&alone), "trend.svg").contains("\n−10 %\n"), "the trend shows it");
 }
@@ -174,6 +174,21 @@ fn in_russian_all_words_are_russian() {
             .filter(|word| !NAMES.contains(&word.as_str()) && !files.contains(word))
             .collect();
         assert!(foreign.is_empty(), "{foreign:?}");
+    }
+}
+
+#[test]
+fn titles_fit_on_their_cards() {
+    for input in [after_a_change(small(), 5, 1.08), measured(Grid::legacy(true), 2)] {
+        for &language in Language::ALL {
+            for Chart { file_name, svg } in render(&input, language).expect("can be rendered").charts {
+                let width: f64 = svg.split('"').nth(1).and_then(|width| width.parse().ok()).expect("has a width");
+                let title = svg.split_once("font-weight=\"bold\">\n").expect("has a title").1.lines().next();
+                // Bold letters of that size are some nine pixels wide.
+                let needed = 9.0 * title.expect("has a line").chars().count() as f64;
+                assert!(needed <= width - 40.0, "{file_name}: {title:?}");
+            }
+        }
     }
 }
 

@@ -22,6 +22,9 @@ const POINTS: usize = 90;
 /// The fewest places that an epoch takes, so that its level can be read.
 const LEAST_PLACES: usize = 5;
 
+/// Points that far apart are drawn larger.
+const ROOMY: f64 = 16.0;
+
 /// One epoch where it stands on the card.
 struct Part<'a> {
     stretch: &'a Stretch<'a>,
@@ -82,8 +85,9 @@ fn parts<'a>(stretches: &'a [Stretch<'a>], bucket: usize, area: Area) -> Vec<Par
 fn draw_part(canvas: &mut Canvas<'_>, part: &Part<'_>, axis: RangeAxis, area: Area) {
     let step = (part.right - part.left) / part.points.len().max(1) as f64;
     let x = |index: usize| part.left + (index as f64 + 0.5) * step;
+    let radius = if step >= ROOMY { 3 } else { 2 };
     for (index, rate) in part.points.iter().enumerate() {
-        canvas.dot((x(index), axis.y(area, *rate)), 2, palette::LINE);
+        canvas.dot((x(index), axis.y(area, *rate)), radius, palette::LINE);
     }
     let Some(level) = part.stretch.median() else { return };
     let y = axis.y(area, level);

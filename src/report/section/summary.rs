@@ -15,6 +15,9 @@ use crate::domain::{Cause, ChangeEvent, Comparison, Direction};
 /// A change that is told, as a ratio.
 pub(super) const LEAST_CHANGE: f64 = 0.01;
 
+/// A rate whose interval reaches further than this to both sides is known roughly.
+const ROUGH: f64 = 0.05;
+
 pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     let Some((best, measured)) = figures.best() else {
         page.paragraph(words.nothing_to_conclude);
@@ -47,6 +50,7 @@ fn sureness(figures: &Figures<'_>) -> Sureness {
     Sureness {
         fewest,
         is_enough: fewest >= ENOUGH_REPEATS,
+        is_rough: interval.is_some_and(|interval| interval.upper > (1.0 + 2.0 * ROUGH) * interval.lower),
         tied: figures.tied().iter().filter(|cell| Some(**cell) != best).count(),
         interval: interval.map(|interval| format!("{} – {}", figure(interval.lower), figure(interval.upper))),
     }

@@ -153,6 +153,8 @@ pub(super) struct Sureness {
     pub(super) is_enough: bool,
     /// Other cells that may be as good.
     pub(super) tied: usize,
+    /// Whether its rate is known to a few percent only.
+    pub(super) is_rough: bool,
     /// Of the best cell's rate.
     pub(super) interval: Option<String>,
 }

@@ -8,7 +8,7 @@ pub(super) const SUMMARY: SummaryWords = SummaryWords {
     best: |Cell { workers, batch }, rate| {
         let requests = counted(workers, "request", "requests");
         format!(
-            "**Use {} and batches of {batch}**, which is {requests} at once: the highest speed, {rate} tokens/s.",
+            "**Use {} and batches of {batch}**, which is {requests} at once: the fastest, {rate} tokens/s.",
             counted(workers, "worker", "workers"),
         )
     },
@@ -77,19 +77,22 @@ fn sureness(sureness: &Sureness) -> String {
         sureness.interval.as_ref().map(|interval| format!("; the speed is {interval} tokens/s (95 % interval)"));
     let interval = interval.unwrap_or_default();
     let tied = counted(sureness.tied as u64, "other configuration", "other configurations");
-    match (sureness.is_enough, sureness.tied) {
+    let (verdict, others) = match (sureness.is_enough, sureness.tied) {
         (false, _) => {
-            format!(
-                "**How sure: not yet.** Some configurations were measured {times} only, three are needed{interval}."
-            )
+            let few = format!("Some configurations were measured {times} only, three are needed{interval}.");
+            return format!("**How sure: not yet.** {few}");
         }
-        (true, 0) => format!("**How sure: sure.** No other configuration is as fast; {measured}{interval}."),
-        (true, _) => format!(
-            "**How sure: the speed is sure, the choice is close.** {tied} may be as fast, within 1 %; \
-             {measured}{interval}."
-        ),
-    }
+        (true, 0) if sureness.is_rough => ("only roughly, for the speeds scatter", NO_OTHERS.to_owned()),
+        (true, 0) => ("sure", NO_OTHERS.to_owned()),
+        (true, _) if sureness.is_rough => {
+            ("only roughly, for the speeds scatter", format!("{tied} may be as fast, within 1 %"))
+        }
+        (true, _) => ("the speed is sure, the choice is close", format!("{tied} may be as fast, within 1 %")),
+    };
+    format!("**How sure: {verdict}.** {others}; {measured}{interval}.")
 }
+
+const NO_OTHERS: &str = "No other configuration is as fast";
 
 pub(super) const STEP: StepWords = StepWords {
     heading: "What one step of the server costs",

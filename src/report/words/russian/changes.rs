@@ -81,22 +81,25 @@ fn sureness(sureness: &Sureness) -> String {
     let interval =
         sureness.interval.as_ref().map(|interval| format!("; скорость {interval} токенов/с (интервал 95 %)"));
     let interval = interval.unwrap_or_default();
-    match (sureness.is_enough, sureness.tied) {
-        (false, _) => format!(
-            "**Насколько это надежно: пока нет.** Некоторые настройки измерены всего {}, нужно три{interval}.",
-            only(sureness.fewest)
-        ),
-        (true, 0) => {
-            format!("**Насколько это надежно: надежно.** Другой такой же быстрой настройки нет; {measured}{interval}.")
-        }
-        (true, tied) => {
+    let others = match sureness.tied {
+        0 => "Другой такой же быстрой настройки нет".to_owned(),
+        tied => {
             let others = form(tied as u128, "другая настройка", "другие настройки", "других настроек");
-            format!(
-                "**Насколько это надежно: скорость надежна, но выбор почти равный.** Возможно, не медленнее, в пределах 1 %, \
-                 еще {tied} {others}; {measured}{interval}."
-            )
+            format!("Возможно, не медленнее, в пределах 1 %, еще {tied} {others}")
         }
-    }
+    };
+    let verdict = match (sureness.is_enough, sureness.tied) {
+        (false, _) => {
+            let few = only(sureness.fewest);
+            return format!(
+                "**Насколько это надежно: пока нет.** Некоторые настройки измерены всего {few}, нужно три{interval}."
+            );
+        }
+        (true, _) if sureness.is_rough => "только приблизительно, скорости сильно колеблются",
+        (true, 0) => "надежно",
+        (true, _) => "скорость надежна, но выбор почти равный",
+    };
+    format!("**Насколько это надежно: {verdict}.** {others}; {measured}{interval}.")
 }
 
 /// So few times, in the nominative.
