@@ -15,7 +15,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use llmsoak::analysis::quantile::quantiles;
 use llmsoak::domain::plan::Language;
-use llmsoak::domain::{Cell, EpochId, Event, Grid, Happening, Latencies, Measurement, Sample, TargetId, TokenSource};
+use llmsoak::domain::{
+    Cell, EpochId, EstimatePlan, Event, Grid, Happening, Latencies, Measurement, Sample, TargetId, TokenSource,
+};
 use llmsoak::report::{ReportInput, render, snapshot};
 use llmsoak::store::{CycleStart, FILE_NAME, Reader, Sighting, Writer};
 use tokio::time::Instant;
@@ -55,8 +57,9 @@ fn render_all(folder: &Path) -> ExitCode {
     for &language in Language::ALL {
         let begun = Instant::now();
         let history = Reader::open(folder).expect("a history");
-        let input =
-            ReportInput::from_history(&history, "workstation", None, now).expect("is read").expect("has samples");
+        let input = ReportInput::from_history(&history, "workstation", None, EstimatePlan::default(), now)
+            .expect("is read")
+            .expect("has samples");
         let read = begun.elapsed().as_secs_f64();
         let report = render(&input, language).expect("is rendered");
         let rendered = begun.elapsed().as_secs_f64() - read;

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::known::{Newcomers, restored};
-use super::observe::observe;
+use super::observe::Observer;
 use super::reload::{Origin, Reloader};
 use super::reporting::write_on_schedule;
 use super::retention;
@@ -23,7 +23,7 @@ use super::staff::Staff;
 use crate::config::Config;
 use crate::domain::{Event, TargetId};
 use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
-use crate::soak::{Board, Bus, Control, LagMeter, Limits, Roster, Soak, WallClock, Watcher};
+use crate::soak::{Board, Bus, Control, LagMeter, Limits, Roster, Soak, WallClock, WatchPlan, Watcher};
 use crate::store::Writer;
 use crate::web;
 
@@ -91,6 +91,7 @@ impl Session {
             storage: history.status(),
         };
         let board = Board::default();
+        board.conclude_by(config.schedule.estimates);
         let metrics = Metrics::new(board.clone(), sources, &config.metrics).context("cannot register the metrics")?;
         let metrics = Arc::new(metrics);
         let running = watch::Sender::new(Arc::new(config));
@@ -101,9 +102,12 @@ impl Session {
         let (observed, heard) = (bus.listen(), bus.listen());
         let reported = matches!(mode, Mode::Daemon { .. }).then(|| bus.listen());
         // What the watcher says does not come back to it: it would wait for itself.
-        let settings = running.subscribe();
-        let settings = move || settings.borrow().regression;
-        let mut watcher = Watcher::new(config.storage.path.clone(), bus.clone(), settings);
+        let wanted = running.subscribe();
+        let plan = move || {
+            let config = wanted.borrow();
+            WatchPlan { regression: config.regression, estimates: config.schedule.estimates }
+        };
+        let mut watcher = Watcher::new(config.storage.path.clone(), bus.clone(), plan);
         let watched = bus.listen();
         // Before anything can ask: what the history knows is there with the first scrape.
         let ids: Vec<TargetId> = targets.iter().map(|target| target.id.clone()).collect();
@@ -130,7 +134,9 @@ impl Session {
         // Its handle of the log, the board and the orders would outlive the stop.
         drop(app);
         let newcomers = Newcomers::default();
-        tasks.spawn(observe(observed, board.clone(), metrics, newcomers.clone(), config.metrics.clone()));
+        let observer =
+            Observer { board: board.clone(), metrics, newcomers: newcomers.clone(), history: history.clone() };
+        tasks.spawn(observer.observe(observed, config.metrics.clone()));
         tasks.spawn(watcher.run(watched));
         tasks.spawn(listen(heard));
         if let Some(reported) = reported {

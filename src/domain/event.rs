@@ -10,6 +10,7 @@ use super::cell::{Cell, Grid};
 use super::change::{ActiveAlarm, Baseline, ChangeEvent, ChangeRecord, Compared, CycleRef, Direction, Measure, Turn};
 use super::environment::{Epoch, ServerIdentity, TargetId};
 use super::failure::{FailureKind, RequestFailure, named};
+use super::optimum::NamedCells;
 use super::request::{RequestRecord, ServerTimings, TokenCounts};
 use super::sample::{Latencies, Sample};
 
@@ -87,6 +88,8 @@ pub enum Happening {
         epoch: Arc<Epoch>,
         grid: Arc<Grid>,
         samples: Arc<Vec<Sample>>,
+        /// The cells that were named best in it.
+        named: Option<NamedCells>,
         before: Option<Arc<Epoch>>,
     },
     /// `due_at`: when the cycle should be complete, going by the one before.

@@ -15,6 +15,7 @@ pub mod environment;
 pub mod event;
 pub mod failure;
 pub mod occupancy;
+pub mod optimum;
 pub mod plan;
 pub mod request;
 pub mod sample;
@@ -35,6 +36,7 @@ pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, T
 pub use event::{Event, Happening, SchedulerState};
 pub use failure::{FailureKind, InvalidReason, RequestFailure};
 pub use occupancy::{Look, Occupancy, TokenCounter};
+pub use optimum::{EstimatePlan, NamedCells, ReferenceCell, SampleWindow, ServiceLevel};
 pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
 pub use sample::{Distribution, Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
 pub use slots::SlotsMode;

@@ -10,9 +10,9 @@ use super::{EarlierEpoch, LatencyChange, Past, ReportInput};
 use crate::analysis::regression::{CellFigures, CycleView, compare};
 use crate::domain::request::Endpoint;
 use crate::domain::{
-    Baseline, Cause, Cell, ChangeEvent, Compared, CycleRef, Direction, Distribution, Epoch, EpochId, FailureKind, Grid,
-    InvalidReason, LatencyMeasure, Load, Measure, Measurement, Quantiles, Ratio, Sample, Scope, ServerIdentity,
-    ServerKind, SlotsMode, TargetId, TokenSource, ToldChange,
+    Baseline, Cause, Cell, ChangeEvent, Compared, CycleRef, Direction, Distribution, Epoch, EpochId, EstimatePlan,
+    FailureKind, Grid, InvalidReason, LatencyMeasure, Load, Measure, Measurement, Quantiles, Ratio, Sample, Scope,
+    ServerIdentity, ServerKind, SlotsMode, TargetId, TokenSource, ToldChange,
 };
 
 /// One token of each of c streams takes `STEP_SECONDS + c × STREAM_SECONDS`.
@@ -64,6 +64,8 @@ pub(super) fn named(grid: Grid, target: &str, model: &str) -> ReportInput {
             first_seen: began(),
             last_seen: began(),
         },
+        named: None,
+        estimates: EstimatePlan::default(),
         grid,
         samples: Vec::new(),
         complete_cycles: 0,

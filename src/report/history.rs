@@ -6,7 +6,7 @@ use super::ReportInput;
 use super::change::{EarlierEpoch, LatencyChange, Past};
 use super::figures::Figures;
 use crate::analysis::regression::Alarms;
-use crate::domain::{Cell, Grid, LatencyMeasure, ToldChange};
+use crate::domain::{Cell, EstimatePlan, Grid, LatencyMeasure, ToldChange};
 use crate::soak::watch::recall;
 use crate::store::{EpochSummary, Reader, StoreError};
 
@@ -24,25 +24,33 @@ impl ReportInput {
         history: &Reader,
         name: &str,
         model: Option<&str>,
+        estimates: EstimatePlan,
         generated_at: Timestamp,
     ) -> Result<Option<Self>, StoreError> {
         let summary = match history.newest_epoch(name, model)? {
             Some(measured) => Some(measured),
             None => history.newest_import(name, model)?,
         };
-        summary.map(|summary| Self::of_epoch(history, summary, generated_at)).transpose()
+        summary.map(|summary| Self::of_epoch(history, summary, estimates, generated_at)).transpose()
     }
 
     /// Any epoch.
-    pub fn of_epoch(history: &Reader, summary: EpochSummary, generated_at: Timestamp) -> Result<Self, StoreError> {
+    pub fn of_epoch(
+        history: &Reader,
+        summary: EpochSummary,
+        estimates: EstimatePlan,
+        generated_at: Timestamp,
+    ) -> Result<Self, StoreError> {
         let samples = history.samples(&summary.target, summary.epoch.id)?;
-        let slots = summary.epoch.identity.get("slots").and_then(|slots| slots.parse().ok());
+        let slots = summary.epoch.slots();
         let mut input = Self {
             // An epoch without a cycle has no grid yet.
             grid: summary.grid.unwrap_or_else(|| Grid::automatic(slots, true)),
             target: summary.target,
             url: summary.url,
             epoch: summary.epoch,
+            named: summary.named,
+            estimates,
             samples,
             complete_cycles: summary.complete_cycles,
             past: Past::default(),
@@ -65,7 +73,7 @@ fn past(history: &Reader, input: &ReportInput) -> Result<Past, StoreError> {
         return Ok(Past::default());
     }
     let (changes, orders) = (history.changes(target)?, history.baseline_orders(target)?);
-    let held = recall::held(history, target, epoch, &Alarms::restored(&changes, &orders), &orders)?;
+    let held = recall::held(history, target, epoch, &Alarms::restored(&changes, &orders), &orders, &input.estimates)?;
     let current = recall::cycle_views(history, epoch)?;
     let mut earlier = history.epochs(target)?;
     earlier.retain(|known| known.epoch.id < epoch.id && known.epoch.load == epoch.load);
@@ -157,7 +165,9 @@ mod tests {
     fn read(folder: &Path) -> ReportInput {
         let now = "2026-12-24T17:01:02Z".parse().expect("is a time");
         let history = Reader::open(folder).expect("a history");
-        ReportInput::from_history(&history, "workstation", None, now).expect("can be read").expect("was measured")
+        ReportInput::from_history(&history, "workstation", None, EstimatePlan::default(), now)
+            .expect("can be read")
+            .expect("was measured")
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,11 @@ use super::rows::{self, Columns};
 use crate::analysis::regression::{CellFigures, CycleView};
 use crate::domain::{Cell, Epoch, EpochId, TargetId};
 
+/// The figures of an epoch from a time on. A time index finds them: an epoch may have many more.
+pub(super) const FIGURES: &str = "
+    SELECT cycle, workers, batch, tokens_per_second, time_to_first_token_p50, inter_token_latency_p50
+    FROM sample WHERE epoch_id = ?1 AND completed_at >= ?2 AND valid ORDER BY completed_at";
+
 /// An epoch, and how much there is of it.
 #[derive(Clone, Debug)]
 pub struct KnownEpoch {
@@ -49,11 +54,7 @@ pub(super) fn of_epoch(connection: &Connection, epoch: &Epoch, most: usize) -> R
     let mut starts = starts(connection, epoch.id, most)?;
     let Some(first) = starts.values().min().copied() else { return Ok(Vec::new()) };
     let mut cells: BTreeMap<u64, BTreeMap<Cell, CellFigures>> = BTreeMap::new();
-    // A time index finds them: an epoch may have many more cycles.
-    let mut statement = connection.prepare_cached(
-        "SELECT cycle, workers, batch, tokens_per_second, time_to_first_token_p50, inter_token_latency_p50
-         FROM sample WHERE epoch_id = ?1 AND completed_at >= ?2 AND valid ORDER BY completed_at",
-    )?;
+    let mut statement = connection.prepare_cached(FIGURES)?;
     let mut found = statement.query(params![epoch.id.0, rows::time(first)])?;
     while let Some(row) = found.next()? {
         let mut c = Columns::new(row);

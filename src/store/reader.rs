@@ -10,7 +10,9 @@ use super::error::StoreError;
 use super::rows::{self, Columns};
 use super::schema::open_to_read;
 use super::{FILE_NAME, aggregates, baselines, canaries, changes, cycles, ledger};
-use crate::domain::{BaselineOrder, Canary, CellAggregate, Epoch, EpochId, Grid, Sample, Spent, TargetId, ToldChange};
+use crate::domain::{
+    BaselineOrder, Canary, CellAggregate, Epoch, EpochId, Grid, NamedCells, Sample, Spent, TargetId, ToldChange,
+};
 
 /// The samples of a cell that are read: more would say no more, and a long epoch has millions.
 pub const SAMPLES_OF_CELL: u32 = 1000;
@@ -41,6 +43,8 @@ pub struct EpochSummary {
     pub seed: Option<u64>,
     /// The grid of that cycle.
     pub grid: Option<Grid>,
+    /// The cells that are named best in the epoch.
+    pub named: Option<NamedCells>,
 }
 
 impl Reader {
@@ -89,7 +93,7 @@ impl Reader {
     /// The newest epoch that a condition holds for.
     fn summary(&self, condition: &str, params: impl Params) -> Result<Option<EpochSummary>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT epoch.id, identity, load, first_seen, last_seen, name, model, url, target.id
+            "SELECT epoch.id, identity, load, first_seen, last_seen, name, model, url, target.id, named
              FROM epoch JOIN target ON target.id = target_id
              WHERE {condition} ORDER BY epoch.id DESC LIMIT 1",
         ))?;
@@ -99,6 +103,7 @@ impl Reader {
         let epoch = rows::epoch(&mut columns)?;
         let target = TargetId::new(&columns.take::<String>()?, &columns.take::<String>()?);
         let (url, target_id): (String, i64) = (columns.take()?, columns.take()?);
+        let named = columns.take::<Option<String>>()?.map(|named| rows::parse_named(&named)).transpose()?;
         let complete_cycles =
             self.count("SELECT COUNT(*) FROM cycle WHERE epoch_id = ?1 AND completed_at IS NOT NULL", epoch.id.0)?;
         let last_cycle =
@@ -115,7 +120,7 @@ impl Reader {
             .optional()?;
         let seed = newest_cycle.as_ref().map(|(seed, _)| seed.cast_unsigned());
         let grid = newest_cycle.map(|(_, grid)| rows::parse_grid(&grid)).transpose()?;
-        Ok(Some(EpochSummary { target, url, epoch, complete_cycles, last_cycle, seed, grid }))
+        Ok(Some(EpochSummary { target, url, epoch, complete_cycles, last_cycle, seed, grid, named }))
     }
 
     fn count(&self, sql: &str, id: i64) -> Result<u64, StoreError> {

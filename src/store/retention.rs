@@ -40,14 +40,16 @@ pub(super) const PRUNABLE_EPOCHS: &str = "
                               LIMIT 1 OFFSET 2)
                 ORDER BY earlier.id DESC LIMIT 1) AS id
         FROM newest
-        UNION SELECT epoch_id FROM baseline AS said
-        WHERE kind IN ('chosen', 'accepted')
-           OR kind = 'pinned' AND NOT EXISTS (SELECT 1 FROM baseline AS later
-                                              WHERE later.target_id = said.target_id AND later.id > said.id
-                                                AND later.kind IN ('pinned', 'unpinned'))
+        UNION ALL
+        SELECT epoch_id FROM baseline AS said
+        WHERE epoch_id NOT IN (SELECT id FROM newest)
+          AND (kind IN ('chosen', 'accepted')
+               OR kind = 'pinned' AND NOT EXISTS (SELECT 1 FROM baseline AS later
+                                                  WHERE later.target_id = said.target_id AND later.id > said.id
+                                                    AND later.kind IN ('pinned', 'unpinned')))
     )
     SELECT id, load ->> '$.source' IS NOT NULL OR id IN (SELECT id FROM newest) FROM epoch
-    WHERE id NOT IN (SELECT id FROM held WHERE id IS NOT NULL) OR id IN (SELECT id FROM newest) ORDER BY id";
+    WHERE id NOT IN (SELECT id FROM held WHERE id IS NOT NULL) ORDER BY id";
 
 /// Samples of an epoch that may go, the oldest first. A time index finds them, whatever the
 /// order in which samples were written: an import writes late what was measured early.

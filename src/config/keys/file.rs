@@ -1,7 +1,7 @@
 //! The whole file, and the sections that are no more than a few keys.
 
-use crate::domain::LatencyMeasure;
 use crate::domain::plan::{MetricsPlan, RegressionPlan, ReportPlan, SchedulePlan, StoragePlan};
+use crate::domain::{EstimatePlan, LatencyMeasure, SampleWindow, ServiceLevel};
 
 use super::super::Config;
 use super::super::files::Surroundings;
@@ -11,8 +11,8 @@ use super::super::value::{buckets, off_or, one_list_of};
 use super::schedule::schedule;
 use super::target::targets;
 use super::{
-    CANARY_EVERY, CELL_DETAILS, COUNT, FALSE_ALARMS, HISTOGRAM_LABELS, LANGUAGES, MINIMUM_EFFECT, REPORT_EVERY,
-    REPORTS_KEPT, RETENTION,
+    CANARY_EVERY, CELL_DETAILS, COUNT, ESTIMATE_WINDOW, FALSE_ALARMS, HISTOGRAM_LABELS, LANGUAGES, MINIMUM_EFFECT,
+    REPORT_EVERY, REPORTS_KEPT, RETENTION, SERVICE_LEVEL, WINDOW_SAMPLES,
 };
 
 /// The whole file.
@@ -20,7 +20,11 @@ pub(in crate::config) fn config(root: &mut Section<'_>, around: Surroundings<'_>
     let storage = root.section("storage", storage);
     let (schedule, seed_was_drawn) = root.section("schedule", |s| schedule(s, around));
     let canary_every = root.section("canary", |s| s.take_or("every", schedule.canary_every, off_or(CANARY_EVERY)));
-    let schedule = SchedulePlan { canary_every, ..schedule };
+    let reference = schedule.estimates.reference;
+    let window = root.section("estimate", window);
+    let service_level = root.section("objectives", |s| s.section("slo", service_level));
+    let estimates = EstimatePlan { window, service_level, reference };
+    let schedule = SchedulePlan { canary_every, estimates, ..schedule };
     Config {
         storage,
         targets: targets(root, around, schedule.warmup_requests),
@@ -37,6 +41,23 @@ fn storage(s: &mut Section<'_>) -> StoragePlan {
     StoragePlan {
         path: s.take_or("path", default.path, path()),
         retention: s.take_or("retention", default.retention, duration(RETENTION)),
+    }
+}
+
+fn window(s: &mut Section<'_>) -> SampleWindow {
+    let default = SampleWindow::default();
+    SampleWindow {
+        samples: s.take_or("window_samples", default.samples, whole(WINDOW_SAMPLES)),
+        age: s.take_or("window", default.age, duration(ESTIMATE_WINDOW)),
+    }
+}
+
+fn service_level(s: &mut Section<'_>) -> ServiceLevel {
+    let default = ServiceLevel::default();
+    let mut limit = |key, default| s.take_or(key, default, off_or(SERVICE_LEVEL));
+    ServiceLevel {
+        time_to_first_token_p95: limit("time_to_first_token_p95", default.time_to_first_token_p95),
+        inter_token_latency_p95: limit("inter_token_latency_p95", default.inter_token_latency_p95),
     }
 }
 

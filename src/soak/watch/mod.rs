@@ -10,4 +10,4 @@ mod target;
 mod tests;
 mod watcher;
 
-pub use watcher::Watcher;
+pub use watcher::{WatchPlan, Watcher};

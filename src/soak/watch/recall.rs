@@ -5,15 +5,16 @@
 
 use std::sync::Arc;
 
-use crate::analysis::conclusions::{Conclusions, Question, Window};
-use crate::analysis::optimum::{Optimum, ServiceLevel};
+use crate::analysis::conclusions::{Conclusions, Question};
+use crate::analysis::optimum::{Best, Optimum};
 use crate::analysis::regression::baseline::{self, EarlierEpoch};
 use crate::analysis::regression::compare::{self, MOST_CYCLES};
 use crate::analysis::regression::{Alarms, CycleView};
 use crate::domain::{
-    Baseline, BaselineOptimum, BaselineOrder, Compared, Epoch, EpochId, OrderKind, SlotsMode, TargetId, ToldChange,
+    Baseline, BaselineOptimum, BaselineOrder, Compared, Epoch, EpochId, EstimatePlan, OrderKind, SlotsMode, TargetId,
+    ToldChange,
 };
-use crate::store::{Cycle, Reader, StoreError};
+use crate::store::{Cycle, EpochSummary, Reader, StoreError};
 
 /// The cycles that the detector is fed again: more than it remembers.
 const REPLAYED: usize = 400;
@@ -53,12 +54,12 @@ pub struct Memory {
 }
 
 /// All that is known of a target; `None` if it was never measured.
-pub fn memory(history: &Reader, target: &TargetId) -> Result<Option<Memory>, StoreError> {
+pub fn memory(history: &Reader, target: &TargetId, plan: &EstimatePlan) -> Result<Option<Memory>, StoreError> {
     let Some(newest) = history.newest_epoch(&target.name, Some(&target.model))? else { return Ok(None) };
     let epoch = newest.epoch;
     let (changes, orders) = (history.changes(target)?, history.baseline_orders(target)?);
     let alarms = Alarms::restored(&changes, &orders);
-    let held = held(history, target, &epoch, &alarms, &orders)?;
+    let held = held(history, target, &epoch, &alarms, &orders, plan)?;
     let current = cycle_views(history, &epoch)?;
     let cycles = cycles_of_load(history, target, &epoch)?;
     Ok(Some(Memory { epoch: Arc::new(epoch), cycles, current, changes, orders, held }))
@@ -96,6 +97,7 @@ pub fn held(
     epoch: &Epoch,
     alarms: &Alarms,
     orders: &[BaselineOrder],
+    plan: &EstimatePlan,
 ) -> Result<Option<Held>, StoreError> {
     let epochs = history.epochs(target)?;
     let earlier: Vec<EarlierEpoch> = epochs
@@ -112,36 +114,45 @@ pub fn held(
     let pinned = pinned(orders).filter(|&id| id != epoch.id && epochs.iter().any(|known| known.epoch.id == id));
     let Some(id) = baseline::choose(&earlier, pinned) else { return Ok(None) };
     let Some(chosen) = epochs.into_iter().find(|known| known.epoch.id == id) else { return Ok(None) };
-    hold_against(history, target, chosen.epoch, pinned == Some(id)).map(Some)
+    hold_against(history, target, chosen.epoch, pinned == Some(id), plan).map(Some)
 }
 
 /// That epoch as a baseline.
-pub fn hold_against(history: &Reader, target: &TargetId, epoch: Epoch, is_pinned: bool) -> Result<Held, StoreError> {
+pub fn hold_against(
+    history: &Reader,
+    target: &TargetId,
+    epoch: Epoch,
+    is_pinned: bool,
+    plan: &EstimatePlan,
+) -> Result<Held, StoreError> {
     let cycles = cycle_views(history, &epoch)?;
-    let optima = optima(history, target, &epoch)?;
+    let optima = optima(history, target, &epoch, plan)?;
     Ok(Held { baseline: Arc::new(Baseline { epoch: Arc::new(epoch), is_pinned, optima }), cycles })
 }
 
-fn optima(history: &Reader, target: &TargetId, epoch: &Epoch) -> Result<Vec<BaselineOptimum>, StoreError> {
-    let Some(grid) = history.epoch(epoch.id)?.and_then(|summary| summary.grid) else { return Ok(Vec::new()) };
-    let window = Window::default();
-    let samples = history.newest_samples(target, epoch.id, u32::try_from(window.samples).unwrap_or(u32::MAX))?;
+fn optima(
+    history: &Reader,
+    target: &TargetId,
+    epoch: &Epoch,
+    plan: &EstimatePlan,
+) -> Result<Vec<BaselineOptimum>, StoreError> {
+    let Some(EpochSummary { grid: Some(grid), named, .. }) = history.epoch(epoch.id)? else { return Ok(Vec::new()) };
+    let most = u32::try_from(plan.window.samples).unwrap_or(u32::MAX);
+    let samples = history.newest_samples(target, epoch.id, most)?;
     let question = Question {
         grid: &grid,
         is_server_mode: epoch.slots_mode() == SlotsMode::Server,
-        window,
-        service_level: ServiceLevel::default(),
-        reference: None,
-        published: None,
+        slots: epoch.slots(),
+        plan,
+        published: named.as_ref(),
     };
-    let valid = samples.iter().filter(|sample| sample.is_valid());
-    Ok(Conclusions::of(&question, valid).optimum.as_ref().map(by_objective).unwrap_or_default())
+    Ok(Conclusions::of(&question, &samples).optimum.as_ref().map(by_objective).unwrap_or_default())
 }
 
 fn by_objective(optimum: &Optimum) -> Vec<BaselineOptimum> {
     let best =
         [("throughput", Some(&optimum.throughput)), ("frugal", Some(&optimum.frugal)), ("slo", optimum.slo.as_ref())];
-    let of = |(objective, best): (&'static str, Option<&crate::analysis::optimum::Best>)| {
+    let of = |(objective, best): (&'static str, Option<&Best>)| {
         best.map(|best| BaselineOptimum { objective, cell: best.cell, tokens_per_second: best.tokens_per_second })
     };
     best.into_iter().filter_map(of).collect()

@@ -10,24 +10,33 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::recall;
+use super::recall::{self, Held};
 use super::target::TargetWatch;
-use crate::analysis::regression::Settings;
-use crate::domain::{BaselineOrder, Epoch, Event, Happening, TargetId};
+use crate::analysis::regression::Alarms;
+use crate::domain::plan::RegressionPlan;
+use crate::domain::{BaselineOrder, Epoch, EstimatePlan, Event, Happening, TargetId};
 use crate::soak::bus::Bus;
 use crate::store::{Reader, StoreError};
 
 /// How often it is looked for what the user said of a baseline.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Says what is to be told now, which a reload may change.
-type CurrentSettings = Box<dyn Fn() -> Settings + Send>;
+/// What the user wants of a watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WatchPlan {
+    pub regression: RegressionPlan,
+    /// How the optimum of a baseline is concluded.
+    pub estimates: EstimatePlan,
+}
+
+/// Says what is wanted now, which a reload may change.
+type CurrentPlan = Box<dyn Fn() -> WatchPlan + Send>;
 
 /// Has every target under watch.
 pub struct Watcher {
     folder: PathBuf,
     bus: Bus,
-    settings: CurrentSettings,
+    plan: CurrentPlan,
     targets: BTreeMap<TargetId, TargetWatch>,
     /// Kept open, for it is asked every second.
     history: Option<Reader>,
@@ -44,20 +53,20 @@ impl fmt::Debug for Watcher {
 impl Watcher {
     /// Watches what is measured into the history of a folder. `bus` must not lead back here: it
     /// would wait for itself, and never end.
-    pub fn new(folder: PathBuf, bus: Bus, settings: impl Fn() -> Settings + Send + 'static) -> Self {
-        let settings = Box::new(settings);
-        Self { folder, bus, settings, targets: BTreeMap::new(), history: None, newest_order: 0 }
+    pub fn new(folder: PathBuf, bus: Bus, plan: impl Fn() -> WatchPlan + Send + 'static) -> Self {
+        let plan = Box::new(plan);
+        Self { folder, bus, plan, targets: BTreeMap::new(), history: None, newest_order: 0 }
     }
 
     /// Recalls targets before anything is measured, as events. Reads the history: belongs where
     /// that may take its time.
     pub fn recall(&mut self, targets: &[TargetId]) -> Result<Vec<Event>, StoreError> {
-        let history = Reader::open(&self.folder)?;
+        let (history, plan) = (Reader::open(&self.folder)?, (self.plan)());
         self.newest_order = history.newest_baseline_order()?;
         let mut events = Vec::new();
         for id in targets {
-            let Some(memory) = recall::memory(&history, id)? else { continue };
-            let mut watch = TargetWatch::restored((self.settings)(), memory);
+            let Some(memory) = recall::memory(&history, id, &plan.estimates)? else { continue };
+            let mut watch = TargetWatch::restored(plan.regression, memory);
             let happening = Happening::ChangesRestored(Arc::new(watch.record()));
             events.push(Event { target: id.clone(), at: self.bus.now(), happening });
             self.targets.insert(id.clone(), watch);
@@ -102,14 +111,15 @@ impl Watcher {
     }
 
     fn has_other_settings(&self, id: &TargetId) -> bool {
-        self.targets.get(id).is_some_and(|watch| watch.settings != (self.settings)())
+        self.targets.get(id).is_some_and(|watch| watch.settings != (self.plan)().regression)
     }
 
     /// Begins, or begins anew, with what the history knows.
     async fn begin(&mut self, id: &TargetId) {
-        let (wanted, settings) = (id.clone(), (self.settings)());
+        let (wanted, plan) = (id.clone(), (self.plan)());
         let recalled = self.ask(move |history| {
-            Ok(recall::memory(history, &wanted)?.map(|memory| TargetWatch::restored(settings, memory)))
+            let memory = recall::memory(history, &wanted, &plan.estimates)?;
+            Ok(memory.map(|memory| TargetWatch::restored(plan.regression, memory)))
         });
         let Some(Some(mut watch)) = recalled.await else { return };
         let record = watch.record();
@@ -131,8 +141,8 @@ impl Watcher {
         if watch.epoch.id == epoch.id {
             return;
         }
-        let (wanted, entered, alarms, orders) = (id.clone(), epoch.clone(), watch.alarms.clone(), watch.orders.clone());
-        let held = self.ask(move |history| recall::held(history, &wanted, &entered, &alarms, &orders)).await.flatten();
+        let (alarms, orders) = (watch.alarms.clone(), watch.orders.clone());
+        let held = self.held(id, epoch.clone(), alarms, orders).await.flatten();
         let Some(watch) = self.targets.get_mut(id) else { return };
         let told = watch.enter(epoch.clone(), held);
         self.publish(id, told).await;
@@ -156,14 +166,25 @@ impl Watcher {
     async fn obey(&mut self, id: &TargetId, orders: Vec<BaselineOrder>) {
         let Some(watch) = self.targets.get_mut(id).filter(|watch| watch.orders != orders) else { return };
         let turned = watch.obey(orders);
-        let (wanted, epoch, alarms, orders) =
-            (id.clone(), watch.epoch.clone(), watch.alarms.clone(), watch.orders.clone());
+        let (epoch, alarms, orders) = (watch.epoch.clone(), watch.alarms.clone(), watch.orders.clone());
         self.publish(id, turned).await;
-        let held = self.ask(move |history| recall::held(history, &wanted, &epoch, &alarms, &orders)).await;
+        let held = self.held(id, epoch, alarms, orders).await;
         if let (Some(held), Some(watch)) = (held, self.targets.get_mut(id)) {
             let told = watch.hold_against(held);
             self.publish(id, told).await;
         }
+    }
+
+    /// What an epoch is held against, if the history can be asked.
+    async fn held(
+        &mut self,
+        id: &TargetId,
+        epoch: Arc<Epoch>,
+        alarms: Alarms,
+        orders: Vec<BaselineOrder>,
+    ) -> Option<Option<Held>> {
+        let (id, estimates) = (id.clone(), (self.plan)().estimates);
+        self.ask(move |history| recall::held(history, &id, &epoch, &alarms, &orders, &estimates)).await
     }
 
     async fn publish(&mut self, id: &TargetId, told: impl IntoIterator<Item = Happening, IntoIter: Send>) {
