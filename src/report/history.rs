@@ -14,8 +14,10 @@ use crate::store::{EpochSummary, Reader, StoreError};
 const EPOCHS: usize = 12;
 /// The newest samples whose latencies are drawn.
 const LATENCY_SAMPLES: u32 = 20;
-/// The latencies that are drawn.
-const LATENCIES: [LatencyMeasure; 2] = [LatencyMeasure::TimeToFirstToken, LatencyMeasure::InterTokenLatency];
+/// The latencies that are drawn: of each line the first that is known on both sides. Servers that
+/// do not say how many tokens a chunk holds have no ITL.
+const LATENCIES: [&[LatencyMeasure]; 2] =
+    [&[LatencyMeasure::TimeToFirstToken], &[LatencyMeasure::InterTokenLatency, LatencyMeasure::TimePerOutputToken]];
 
 impl ReportInput {
     /// The newest epoch of a target, of any model where none is named. One that was never
@@ -97,10 +99,13 @@ fn past(history: &Reader, input: &ReportInput) -> Result<Past, StoreError> {
 fn latencies(history: &Reader, input: &ReportInput, cell: Cell) -> Result<Vec<LatencyChange>, StoreError> {
     let Some(baseline) = &input.past.baseline else { return Ok(Vec::new()) };
     let mut changes = Vec::new();
-    for measure in LATENCIES {
-        let of = |epoch| history.distribution(epoch, cell, measure, LATENCY_SAMPLES);
-        if let Some((before, since)) = of(baseline.epoch.id)?.zip(of(input.epoch.id)?) {
-            changes.push(LatencyChange { cell, measure, before, since });
+    for measures in LATENCIES {
+        for &measure in measures {
+            let of = |epoch| history.distribution(epoch, cell, measure, LATENCY_SAMPLES);
+            if let Some((before, since)) = of(baseline.epoch.id)?.zip(of(input.epoch.id)?) {
+                changes.push(LatencyChange { cell, measure, before, since });
+                break;
+            }
         }
     }
     Ok(changes)

@@ -18,9 +18,9 @@ const HEIGHT: f64 = 200.0;
 /// Above a panel: its title and a line for each distribution.
 const TITLE: f64 = 62.0;
 const BELOW: f64 = 32.0;
-/// Rarer values than this share are left out at both ends: one slow request would else take
-/// most of the axis.
-const TAIL: f64 = 0.002;
+/// The quantiles from which and up to which the axis goes: one request that is out of the way
+/// would else take most of it. What lies beyond is drawn at its ends.
+const SHOWN: [f64; 2] = [0.05, 0.99];
 
 pub(super) fn draw(figures: &Figures<'_>, words: &Words) -> Option<Result<Chart, ReportError>> {
     let past = &figures.input.past;
@@ -43,7 +43,7 @@ pub(super) fn draw(figures: &Figures<'_>, words: &Words) -> Option<Result<Chart,
 
 fn draw_panel(canvas: &mut Canvas<'_>, change: &LatencyChange, epochs: (EpochId, EpochId), words: &Words, area: Area) {
     let texts = &words.charts;
-    let ends = |of: &Distribution| [quantile(of, TAIL), quantile(of, 1.0 - TAIL)];
+    let ends = |of: &Distribution| SHOWN.map(|share| quantile(of, share));
     let values = ends(&change.before).into_iter().chain(ends(&change.since)).flatten();
     let Some(scale) = LogScale::over(values).map(LogScale::with_air) else { return };
     let line = |number: f64| area.top - TITLE + 14.0 + number * 16.0;

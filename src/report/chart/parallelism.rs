@@ -25,7 +25,8 @@ pub(super) fn draw(figures: &Figures<'_>, words: &Words) -> Result<Chart, Report
     let rows = &figures.conclusions.rows;
     let seen: Vec<(&RowSlots, EffectiveSlots)> = rows.iter().filter_map(|row| Some((row, row.effective?))).collect();
     let asked = figures.input.grid.workers().iter().map(|&workers| f64::from(workers));
-    let values = asked.chain(seen.iter().flat_map(|(_, slots)| [slots.slots, slots.interval.lower]));
+    let values =
+        asked.chain(seen.iter().flat_map(|(_, slots)| [slots.slots, slots.interval.lower, slots.interval.upper]));
     let scale = LogScale::over(values).map(LogScale::with_air);
     canvas::draw(PARALLELISM_FILE, texts.parallelism_title, (WIDTH, area.bottom() + BELOW), |canvas| {
         canvas.header(texts.parallelism_title, &notes, WIDTH);

@@ -30,8 +30,11 @@ fn sentences(fit: &StepFit, words: &Words) -> String {
     };
     let mut sentences = vec![(texts.formula)(&fitted(&fit.fixed_seconds), &fitted(&fit.per_stream_seconds))];
     let (fixed, per_stream) = (fit.fixed_seconds.value, fit.per_stream_seconds.value);
+    if fit.fixed_seconds.interval.lower <= 0.0 {
+        sentences.push(texts.no_fixed.to_owned());
+    }
     // A line that does not rise, or not by itself, has no such limit.
-    if fixed > 0.0 && fit.per_stream_seconds.interval.lower > 0.0 {
+    if fit.fixed_seconds.interval.lower > 0.0 && fit.per_stream_seconds.interval.lower > 0.0 {
         sentences.push((texts.limit)(&figure(1.0 / per_stream), &figure_of_count(fixed / per_stream)));
     }
     sentences.push((texts.fits)(&percent(fit.relative_error), fit.points));

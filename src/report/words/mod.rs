@@ -163,6 +163,7 @@ pub(super) struct Sureness {
 pub(super) struct StepWords {
     pub(super) heading: &'static str,
     pub(super) formula: fn(fixed: &str, per_stream: &str) -> String,
+    pub(super) no_fixed: &'static str,
     pub(super) limit: fn(rate: &str, half: &str) -> String,
     pub(super) fits: fn(error: &str, cells: usize) -> String,
     pub(super) misfits: fn(cells: &str) -> String,

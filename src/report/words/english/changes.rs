@@ -6,10 +6,12 @@ use crate::domain::{Cause, Cell, Direction, Measure};
 
 pub(super) const SUMMARY: SummaryWords = SummaryWords {
     best: |Cell { workers, batch }, rate| {
-        let requests = counted(workers, "request", "requests");
         format!(
-            "**Use {} and batches of {batch}**, which is {requests} at once: the fastest, {rate} tokens/s.",
+            "**Use {} and batches of {batch}**: {} sent together, {} of them in work at once. That is the fastest: \
+             {rate} tokens/s in all.",
             counted(workers, "worker", "workers"),
+            counted(batch, "request", "requests"),
+            workers.min(batch),
         )
     },
     frugal: |Cell { workers, batch }, rate| {
@@ -102,6 +104,7 @@ pub(super) const STEP: StepWords = StepWords {
              a = {fixed} ms, however many there are, and b = {per_stream} ms more for each."
         )
     },
+    no_fixed: "Here a cannot be told from 0: more answers at once take as much longer, and make nothing faster.",
     limit: |rate, half| {
         format!(
             "So no number of answers at once gives more than 1/b = {rate} tokens/s, and a/b = {half} at once give half \

@@ -1,19 +1,21 @@
 //! The summary, what a step costs, and what changed, in Russian.
 
 use super::super::{ChangeWords, StepWords, SummaryWords, Sureness};
-use super::{form, oblique};
+use super::{counted, form, oblique};
 use crate::domain::{Cause, Cell, Direction, Measure};
 
 pub(super) const SUMMARY: SummaryWords = SummaryWords {
     best: |Cell { workers, batch }, rate| {
-        let requests = oblique(workers, "запроса", "запросов");
+        let requests = counted(batch, "запрос", "запроса", "запросов");
         format!(
-            "**Лучшая настройка: {workers} workers, пакеты по {batch}**, то есть до {requests} сразу: {rate} токенов/с."
+            "**Лучшая настройка: workers {workers}, пакеты по {batch}**, то есть {requests} вместе, из них в работе сразу \
+             {}. Это быстрее всего: {rate} токенов/с в сумме.",
+            workers.min(batch)
         )
     },
     frugal: |Cell { workers, batch }, rate| {
         format!(
-            "**Экономнее:** {workers} workers и пакеты по {batch}, возможно, не медленнее, в пределах 1 %: {rate} токенов/с."
+            "**Экономнее:** workers {workers}, пакеты по {batch}; возможно, не медленнее, в пределах 1 %: {rate} токенов/с."
         )
     },
     no_frugal: "**Экономнее:** ни одна настройка с меньшим числом workers или меньшими пакетами не работает так же быстро.",
@@ -115,6 +117,7 @@ pub(super) const STEP: StepWords = StepWords {
              сколько бы их ни было, и еще b = {per_stream} мс на каждый."
         )
     },
+    no_fixed: "Здесь a не отличить от нуля: чем больше ответов сразу, тем во столько же раз дольше шаг, и быстрее не станет.",
     limit: |rate, half| {
         format!(
             "Поэтому, сколько бы ответов ни писалось сразу, больше 1/b = {rate} токенов/с не получить, а половину этого дают \
