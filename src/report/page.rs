@@ -88,6 +88,8 @@ fn tame<'a>(markdown: &'a str, charts: &'a [Chart]) -> Vec<Event<'a>> {
                 events.push(Event::End(TagEnd::Table));
                 events.push(trusted("</div>\n".to_owned()));
             }
+            // A number and its sign of percent stay on one line.
+            Event::Text(text) if text.contains(" %") => events.push(Event::Text(text.replace(" %", "\u{a0}%").into())),
             other => events.push(other),
         }
     }
@@ -135,6 +137,7 @@ mod tests {
     #[test]
     fn other_images_are_their_description() {
         check("![gone](charts/b.svg)", "<p>gone</p>");
+        check("at 95 % and 5 %", "<p>at 95\u{a0}% and 5\u{a0}%</p>");
         check("![spy](https://example.org/pixel.png)", "<p>spy</p>");
     }
 

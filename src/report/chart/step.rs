@@ -81,10 +81,10 @@ fn draw_marks(
         let place = at(mark);
         canvas.ring(place, 6, palette::BEST, 2);
         if are_few {
-            let (anchor, aside) = if place.0 < WIDTH / 2.0 { (Anchor::Start, 10.0) } else { (Anchor::End, -10.0) };
+            let (anchor, aside) = if place.0 < WIDTH / 2.0 { (Anchor::Start, 6.0) } else { (Anchor::End, -2.0) };
             let ink = Ink::label(anchor).small().coloured(palette::BEST);
             // Below the line, which rises.
-            canvas.text(&mark.cell.to_string(), (place.0 + aside, place.1 + 9.0), ink);
+            canvas.text(&mark.cell.to_string(), (place.0 + aside, place.1 + 13.0), ink);
         }
     }
 }
