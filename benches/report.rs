@@ -16,7 +16,8 @@ use jiff::{SignedDuration, Timestamp};
 use llmsoak::analysis::quantile::quantiles;
 use llmsoak::domain::plan::Language;
 use llmsoak::domain::{
-    Cell, EpochId, EstimatePlan, Event, Grid, Happening, Latencies, Measurement, Sample, TargetId, TokenSource,
+    Cell, Conditions, EpochId, EstimatePlan, Event, Grid, Happening, Latencies, Measurement, Sample, TargetId,
+    TokenSource,
 };
 use llmsoak::report::{ReportInput, render, snapshot};
 use llmsoak::store::{CycleStart, FILE_NAME, Reader, Sighting, Writer};
@@ -184,6 +185,12 @@ fn measured(epoch: EpochId, cycle: u64, cell: Cell, factor: f64, completed_at: T
         gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0002),
         client_cpu_ratio: 0.01,
+        conditions: Conditions {
+            gpu_temperature_celsius: Some(60.0 + 5.0 * wobble),
+            power_watts: Some(250.0 * wobble),
+            energy_joules: Some(250.0 * total_seconds),
+            ..Conditions::default()
+        },
     };
     let started_at = completed_at - SignedDuration::from_secs(APART / 2);
     let sample =

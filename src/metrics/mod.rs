@@ -2,11 +2,12 @@
 //!
 //! Counters and histograms grow with the events of the bus ([`work`]); everything that is a
 //! state comes from one snapshot of the board, so that one scrape sees one state
-//! ([`state`], [`cells`], [`changes`]). Each part lists its families in tables, from which [`size`] also
-//! says how many series they will be. The `prometheus` crate stays in this folder.
+//! ([`state`], [`environment`], [`cells`], [`changes`]). Each part lists its families in tables, from which [`size`]
+//! also says how many series they will be. The `prometheus` crate stays in this folder.
 
 mod cells;
 mod changes;
+mod environment;
 mod family;
 mod histogram;
 mod process;
@@ -16,7 +17,7 @@ mod state;
 mod tests;
 mod work;
 
-pub use process::{LogCounter, ProcessSources, ReloadStatus, ReportCounter};
+pub use process::{LogCounter, NotificationCounter, ProcessSources, ReloadStatus, ReportCounter};
 
 use prometheus::{Registry, TextEncoder};
 
@@ -47,6 +48,7 @@ impl Metrics {
         registry.register(Box::new(work::Works::new(work.clone())?))?;
         registry.register(Box::new(state::States::new(board.clone())?))?;
         registry.register(Box::new(changes::ChangeMetrics::new(board.clone())?))?;
+        registry.register(Box::new(environment::Environments::new(board.clone())?))?;
         registry.register(Box::new(cells::Cells::new(board, plan.cells)?))?;
         Ok(Self { registry, work })
     }

@@ -10,9 +10,9 @@ use super::{EarlierEpoch, LatencyChange, Past, ReportInput};
 use crate::analysis::regression::{CellFigures, CycleView, compare};
 use crate::domain::request::Endpoint;
 use crate::domain::{
-    Baseline, Cause, Cell, ChangeEvent, Compared, CycleRef, Direction, Distribution, Epoch, EpochId, EstimatePlan,
-    FailureKind, Grid, InvalidReason, LatencyMeasure, Load, Measure, Measurement, Quantiles, Ratio, Sample, Scope,
-    ServerIdentity, ServerKind, SlotsMode, TargetId, TokenSource, ToldChange,
+    Baseline, Cause, Cell, ChangeEvent, Compared, Conditions, CycleRef, Direction, Distribution, Epoch, EpochId,
+    EstimatePlan, FailureKind, Grid, InvalidReason, LatencyMeasure, Load, Measure, Measurement, Quantiles, Ratio,
+    Sample, Scope, ServerIdentity, ServerKind, SlotsMode, TargetId, TokenSource, ToldChange,
 };
 
 /// One token of each of c streams takes `STEP_SECONDS + c × STREAM_SECONDS`.
@@ -250,5 +250,6 @@ fn measurement(cell: Cell, cycle: u64, spread: f64) -> Measurement {
         gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0004),
         client_cpu_ratio: 0.02,
+        conditions: Conditions::default(),
     }
 }

@@ -5,6 +5,7 @@
 //! has to allow. Beside the floors below, this folder uses `metrics` and `report` of its own
 //! floor.
 
+mod changes;
 #[cfg(test)]
 mod fixture;
 mod grid;

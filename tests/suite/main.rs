@@ -7,9 +7,11 @@
 
 mod apis;
 mod backtest;
+mod changes;
 mod check;
 mod crash;
 mod daemon;
+mod environment;
 mod exchange;
 mod init;
 mod lanes;

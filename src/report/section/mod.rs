@@ -5,6 +5,7 @@ use super::words::Words;
 
 mod changes;
 mod conclusions;
+mod conditions;
 mod confidence;
 mod definitions;
 mod environment;

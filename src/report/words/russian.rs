@@ -1,7 +1,7 @@
 //! The report in Russian. Title, headings and the first columns of the tables are the legacy
 //! report's own, so that its readers and scripts find everything where it was.
 
-use super::{RunFacts, Words};
+use super::{ConditionFacts, RunFacts, Words};
 use crate::domain::{FailureKind, InvalidReason};
 
 mod changes;
@@ -216,6 +216,18 @@ pub(super) const RUSSIAN: Words = Words {
         seed: "seed порядка ячеек",
         url: "URL",
     },
+    conditions: "GPU во время измерений",
+    condition_columns: ["Признак", "Медиана (наименьшее – наибольшее)"],
+    condition_facts: ConditionFacts {
+        temperature: "наибольшая температура, °C",
+        sm_clock: "частота, МГц",
+        memory_clock: "частота памяти, МГц",
+        utilization: "загрузка, %",
+        memory: "занятая память, ГиБ",
+        power: "мощность, Вт",
+        energy: "энергия на токен ответа, Дж",
+        throttled: "чем замедлена (измерения)",
+    },
     changes: changes::CHANGES,
     definitions: "Определения",
     definition_list: RUSSIAN_DEFINITIONS,
@@ -255,7 +267,7 @@ const fn russian_rejection(reason: InvalidReason) -> &'static str {
         InvalidReason::FailedRequests => "слишком много запросов закончились ошибкой",
         InvalidReason::OutputLength => "ответы длиннее или короче обычных для этой ячейки",
         InvalidReason::SlotsChanged => "у сервера изменилось число слотов или их контекст",
-        InvalidReason::EnvironmentChanged => "изменились сервер, его версия или модель",
+        InvalidReason::EnvironmentChanged => "изменились сервер, его модель или окружение",
         InvalidReason::Cancelled => "прервано посередине",
     }
 }

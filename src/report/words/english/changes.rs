@@ -113,7 +113,9 @@ pub(super) const STEP: StepWords = StepWords {
     },
     fits: |error, cells| format!("Typical deviation of {}: {error}.", counted(cells as u64, "cell", "cells")),
     misfits: |cells| {
-        format!("Cells that do not fit, with measured / fitted time: {cells}. Something else made them faster or slower.")
+        format!(
+            "Cells that do not fit, with measured / fitted time: {cells}. Something else made them faster or slower."
+        )
     },
     too_few: "Too few cells were measured to tell.",
 };
