@@ -13,6 +13,7 @@ mod import;
 mod import_tests;
 mod latency;
 mod ledger;
+mod listing;
 mod reader;
 mod retention;
 mod rows;
@@ -23,6 +24,7 @@ mod writer;
 
 pub use error::StoreError;
 pub use import::{Import, ImportedEpoch};
+pub use listing::{ListedEpoch, ListedEvent};
 pub use reader::{EpochSummary, Reader, SAMPLES_OF_CELL};
 pub use retention::Pruned;
 pub use writer::{CycleStart, Entered, Sighting, Writer, WriterStatus};

@@ -32,13 +32,13 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
 }
 
 /// Asks, compares the status, and gives the body.
-async fn check(app: &App, path: &str, status: StatusCode) -> String {
+pub(super) async fn check(app: &App, path: &str, status: StatusCode) -> String {
     let response = get(app, path).await;
     assert_eq!(response.status(), status, "{path}");
     text(response).await
 }
 
-fn small_app(reports: &Path) -> App {
+pub(super) fn small_app(reports: &Path) -> App {
     let board = board(&[("workstation", "gemma3:4b")]);
     let grid = Grid::new(&[1, 2, 4], &[1, 2, 4], true).expect("is sound");
     soak(&board, &TargetId::new("workstation", "gemma3:4b"), grid, 3);

@@ -5,6 +5,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
 
+mod api;
 mod apis;
 mod backtest;
 mod check;
