@@ -7,6 +7,7 @@
 
 mod api;
 mod apis;
+mod arriving;
 mod backtest;
 mod check;
 mod crash;
@@ -21,6 +22,7 @@ mod process;
 mod readme;
 mod real;
 mod reload;
+mod rules;
 mod schema;
 mod slots;
 mod support;

@@ -21,7 +21,7 @@ pub(crate) fn say(line: &str) {
 }
 
 /// A tool to run, where there is one.
-fn tool(name: &str) -> Option<PathBuf> {
+pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
     if let Some(log) = std::env::var_os("LLMSOAK_TOOL_LOG") {
