@@ -12,6 +12,7 @@ mod backtest;
 mod check;
 mod crash;
 mod daemon;
+mod dashboards;
 mod exchange;
 mod init;
 mod lanes;

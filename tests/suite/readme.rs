@@ -36,7 +36,7 @@ fn texts(folder: &Path) -> Vec<(String, String)> {
 
 /// The names of metrics that a text holds. One that breaks off at an underscore, as in
 /// `llmsoak_cell_…`, stands for many and is none; nor is what a rule records, with its colons.
-fn names(text: &str) -> BTreeSet<&str> {
+pub(crate) fn names(text: &str) -> BTreeSet<&str> {
     let is_part = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_';
     text.split(|character: char| !is_part(character) && !character.is_ascii_uppercase() && character != ':')
         .map(|name| name.trim_matches(':'))
