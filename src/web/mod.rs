@@ -14,6 +14,7 @@ mod grid;
 mod health;
 mod html;
 mod lifecycle;
+mod measure;
 mod report;
 mod server;
 mod status;

@@ -372,3 +372,21 @@ async fn a_reload_answers_with_what_came_of_it() {
     check_order(&app, "/-/reload", &[], (StatusCode::BAD_REQUEST, "llmsoak.yml:2: wrong\n")).await;
     check_order(&app, "/-/reload", &[], (StatusCode::SERVICE_UNAVAILABLE, "the program is stopping\n")).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_grid_shows_the_measure_that_was_chosen() {
+    let app = small_app(Path::new("/nowhere"));
+    for (measure, heading, cell) in [
+        ("", "Tokens per second <small>median of each cell", ">46.6</td>"),
+        ("?measure=request_failures", "Failed requests <small>share of", ">0 %</td>"),
+        ("?measure=age", "Age <small>since each cell&#39;s last attempt", ">0.0 ms</td>"),
+        ("?measure=samples", "Samples <small>valid ones", ">2</td>"),
+        // No sample of this soak tells it.
+        ("?measure=time_to_first_token_p95", "Time to first token <small>95th percentile", ">–</td>"),
+        ("?measure=%3Cb%3E", "Tokens per second", ">46.6</td>"),
+    ] {
+        let page = check(&app, &format!("/{measure}"), StatusCode::OK).await;
+        assert!(page.contains(&heading.replace("&#39;", "'")) && page.contains(cell), "{measure}: {page}");
+        assert_eq!(page.matches("#grid-0\" aria-current=\"true\"").count(), 1, "{measure}");
+    }
+}
