@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use llmsoak::analysis::chooser::{Knowledge, SENTINELS, SHARE_OF_FULL_CYCLE, choose, sentinels};
+use llmsoak::analysis::chooser::{Knowledge, SENTINELS, SHARE_OF_FULL_CYCLE, choose, reference_cell, sentinels};
 use llmsoak::analysis::estimate::RateEstimates;
 use llmsoak::analysis::quantile::median;
 use llmsoak::domain::Cell;
@@ -44,7 +44,7 @@ impl<'a> Soak<'a> {
             surface,
             rates: Rates::new(),
             ages: cells.iter().map(|&cell| (cell, 0)).collect(),
-            sentinels: sentinels(&surface.grid, None, SENTINELS),
+            sentinels: sentinels(&surface.grid, reference_cell(&surface.grid, None), SENTINELS),
             requests_of_full_cycle: cells.iter().map(|cell| u64::from(cell.batch)).sum(),
         }
     }

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use llmsoak::analysis::estimate::RateEstimates;
-use llmsoak::analysis::optimum::{Contest, Optimum, ServiceLevel, optimum};
+use llmsoak::analysis::optimum::{Contest, Optimum, optimum};
 use llmsoak::analysis::quantile::{median, quantile, sorted};
-use llmsoak::domain::Cell;
+use llmsoak::domain::{Cell, ServiceLevel};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -44,13 +44,14 @@ const ORACLE: &str = "who knows the noise";
 
 /// What the program concludes, given what it published before.
 pub(super) fn publish(surface: &Surface, rates: &Rates, published: Option<&Optimum>) -> Optimum {
+    let published = published.map(Optimum::named);
     optimum(&Contest {
         grid: &surface.grid,
         rates: &RateEstimates::of(rates),
         services: &BTreeMap::new(),
         service_level: ServiceLevel::default(),
         warned_rows: &BTreeSet::new(),
-        published,
+        published: published.as_ref(),
     })
     .expect("was measured")
 }

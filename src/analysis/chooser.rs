@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::estimate::RateEstimates;
 use super::optimum::believe;
 use super::surface::{Belief, distance};
-use crate::domain::{Cell, Grid};
+use crate::domain::{Cell, Grid, ReferenceCell};
 
 /// Requests of an adaptive cycle, as a share of those of a full one: enough to settle on an
 /// optimum as good as that of three full cycles in a third of their requests.
@@ -199,10 +199,20 @@ pub fn reference_cell(grid: &Grid, slots: Option<u32>) -> Option<Cell> {
     Some(grid.canonical(Cell { workers, batch }))
 }
 
+/// The cell that the plan says, as the grid measures it.
+pub fn reference_of(plan: ReferenceCell, grid: &Grid, slots: Option<u32>) -> Option<Cell> {
+    match plan {
+        ReferenceCell::Off => None,
+        ReferenceCell::Of(cell) if grid.contains(cell) => Some(grid.canonical(cell)),
+        ReferenceCell::Auto | ReferenceCell::Of(_) => reference_cell(grid, slots),
+    }
+}
+
 /// The cells that every cycle measures: the reference cell, and those that lie the farthest
 /// from it and from each other. They depend on the grid alone, so that they stay.
-pub fn sentinels(grid: &Grid, slots: Option<u32>, count: usize) -> Vec<Cell> {
-    let mut sentinels: Vec<Cell> = reference_cell(grid, slots).into_iter().take(count).collect();
+pub fn sentinels(grid: &Grid, reference: Option<Cell>, count: usize) -> Vec<Cell> {
+    let first = reference.or_else(|| reference_cell(grid, None));
+    let mut sentinels: Vec<Cell> = first.into_iter().take(count).collect();
     let mut others = grid.measured();
     while sentinels.len() < count {
         others.retain(|cell| !sentinels.contains(cell));

@@ -3,32 +3,17 @@
 //! The board, the report and the scheduler ask here, so that they say the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::chooser::reference_of;
 use super::drift::{Drift, ReferencePoint};
 use super::estimate::RateEstimates;
-use super::optimum::{CellService, Contest, Optimum, ServiceLevel, optimum};
+use super::optimum::{CellService, Contest, Optimum, optimum};
 use super::quantile::median;
 use super::slots::{self, RowSlots, SlotEvidence, SlotsVerdict};
 use super::step::{self, StepFit, StepPoint};
-use crate::domain::{Cell, Grid, Sample};
-
-/// The samples that estimates are of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// The newest of each cell.
-    pub samples: usize,
-    /// Before the newest of all.
-    pub age: Duration,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self { samples: 50, age: Duration::from_secs(7 * 86_400) }
-    }
-}
+use crate::domain::{Cell, EstimatePlan, Grid, NamedCells, Sample};
 
 /// What is asked, beside the samples.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +21,11 @@ pub struct Question<'a> {
     pub grid: &'a Grid,
     /// Whether the workers of a row are the server's own slots.
     pub is_server_mode: bool,
-    pub window: Window,
-    pub service_level: ServiceLevel,
-    /// The cell that is measured several times a cycle.
-    pub reference: Option<Cell>,
-    /// The optimum that was concluded before.
-    pub published: Option<&'a Optimum>,
+    /// The server's own slots, where it tells them and they are the same for all rows.
+    pub slots: Option<u32>,
+    pub plan: &'a EstimatePlan,
+    /// The optimum that was named before.
+    pub published: Option<&'a NamedCells>,
 }
 
 /// What the machine did while cells were measured, as the reference cell shows it.
@@ -62,6 +46,8 @@ pub struct Conclusions {
     /// By workers.
     pub rows: Vec<RowSlots>,
     pub step: Option<StepFit>,
+    /// The cell that is measured several times a cycle.
+    pub reference: Option<Cell>,
     /// Taken off the rates before anything was estimated; `None` where none shows.
     pub drift: Option<MachineDrift>,
     pub optimum: Option<Optimum>,
@@ -76,19 +62,20 @@ impl Conclusions {
         let rows = slots::rows(question.grid, question.is_server_mode, &evidence);
         let services: BTreeMap<Cell, CellService> =
             cells.iter().map(|(&cell, samples)| (cell, service(samples))).collect();
-        let (rates, drift) = rates(question, &cells);
+        let reference = reference_of(question.plan.reference, question.grid, question.slots);
+        let (rates, drift) = rates(reference, &cells);
         let warned_rows: BTreeSet<u32> =
             rows.iter().filter(|row| row.verdict.is_warned()).map(|row| row.requested).collect();
         let optimum = optimum(&Contest {
             grid: question.grid,
             rates: &rates,
             services: &services,
-            service_level: question.service_level,
+            service_level: question.plan.service_level,
             warned_rows: &warned_rows,
             published: question.published,
         });
         let step = step::fit(&step_points(question.grid, &rates, &services, &rows));
-        Self { rates, services, rows, step, drift, optimum }
+        Self { rates, services, rows, step, reference, drift, optimum }
     }
 
     /// Worker counts whose rows answer no question: they queue, or did not get their slots.
@@ -106,11 +93,11 @@ fn usable<'s>(question: &Question<'_>, samples: impl IntoIterator<Item = &'s Sam
         cells.entry(question.grid.canonical(sample.cell)).or_default().push(sample);
     }
     let newest = cells.values().flatten().map(|sample| sample.completed_at).max();
-    let oldest = newest.and_then(|newest| newest.checked_sub(question.window.age).ok()).unwrap_or(Timestamp::MIN);
+    let oldest = newest.and_then(|newest| newest.checked_sub(question.plan.window.age).ok()).unwrap_or(Timestamp::MIN);
     for samples in cells.values_mut() {
         samples.sort_by_key(|sample| (sample.completed_at, sample.cycle));
         samples.retain(|sample| sample.completed_at >= oldest);
-        let surplus = samples.len().saturating_sub(question.window.samples);
+        let surplus = samples.len().saturating_sub(question.plan.window.samples);
         samples.drain(..surplus);
     }
     cells.retain(|_, samples| !samples.is_empty());
@@ -132,9 +119,9 @@ fn service(samples: &[&Sample]) -> CellService {
 ///
 /// What the reference cell shows may be its own: it is the machine's where taking it off
 /// makes the other cells scatter less.
-fn rates(question: &Question<'_>, cells: &Cells<'_>) -> (RateEstimates, Option<MachineDrift>) {
+fn rates(reference: Option<Cell>, cells: &Cells<'_>) -> (RateEstimates, Option<MachineDrift>) {
     let plain = RateEstimates::of(&rates_of(cells, |sample| sample.measurement.tokens_per_second));
-    let Some(reference) = question.reference.map(|cell| question.grid.canonical(cell)) else { return (plain, None) };
+    let Some(reference) = reference else { return (plain, None) };
     let seconds = |sample: &Sample| sample.started_at.as_second() as f64;
     let points: Vec<ReferencePoint> = cells
         .get(&reference)
@@ -199,12 +186,13 @@ fn step_points(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::analysis::interval::normal_quantile;
     use crate::analysis::measure::tests::stream;
     use crate::analysis::measure::{Circumstances, measure};
-    use crate::domain::{EpochId, InvalidReason, TargetId};
+    use crate::domain::{EpochId, InvalidReason, ReferenceCell, SampleWindow, ServiceLevel, TargetId};
 
     /// A batch through that many slots, a token every 20 ms + 2 ms a stream, at a speed.
     fn sample(cell: Cell, slots: u64, number: i64, speed: f64) -> Sample {
@@ -235,15 +223,17 @@ mod tests {
         }
     }
 
+    const PLAIN: EstimatePlan = EstimatePlan {
+        window: SampleWindow { samples: 50, age: Duration::from_secs(7 * 86_400) },
+        service_level: ServiceLevel {
+            time_to_first_token_p95: Some(Duration::from_secs(2)),
+            inter_token_latency_p95: Some(Duration::from_millis(100)),
+        },
+        reference: ReferenceCell::Off,
+    };
+
     fn question(grid: &Grid) -> Question<'_> {
-        Question {
-            grid,
-            is_server_mode: false,
-            window: Window::default(),
-            service_level: ServiceLevel::default(),
-            reference: None,
-            published: None,
-        }
+        Question { grid, is_server_mode: false, slots: None, plan: &PLAIN, published: None }
     }
 
     fn grid() -> Grid {
@@ -281,10 +271,11 @@ mod tests {
             Conclusions::of(question, samples).rates.get(cell).map_or(0, |rate| rate.samples)
         };
         assert_eq!(count(&question(&grid), &samples), 3);
-        let two = Window { samples: 2, ..Window::default() };
-        assert_eq!(count(&Question { window: two, ..question(&grid) }, &samples), 2);
-        let short = Window { age: Duration::from_secs(60 * 45), ..Window::default() };
-        assert_eq!(count(&Question { window: short, ..question(&grid) }, &samples), 2);
+        let within = |window| EstimatePlan { window, ..PLAIN };
+        let two = within(SampleWindow { samples: 2, ..PLAIN.window });
+        assert_eq!(count(&Question { plan: &two, ..question(&grid) }, &samples), 2);
+        let short = within(SampleWindow { age: Duration::from_secs(60 * 45), ..PLAIN.window });
+        assert_eq!(count(&Question { plan: &short, ..question(&grid) }, &samples), 2);
         samples[0].invalid.push(InvalidReason::ModelLoad);
         assert_eq!(count(&question(&grid), &samples), 2);
     }
@@ -302,7 +293,8 @@ mod tests {
         };
         let samples: Vec<Sample> = (0..120).map(|n| sample(cell(n), 4, n, falling(n))).collect();
         let plain = Conclusions::of(&question(&grid), &samples);
-        let seen = Conclusions::of(&Question { reference: Some(reference), ..question(&grid) }, &samples);
+        let looking = EstimatePlan { reference: ReferenceCell::Of(reference), ..PLAIN };
+        let seen = Conclusions::of(&Question { plan: &looking, ..question(&grid) }, &samples);
         assert!(seen.drift.is_some_and(|drift| drift.scale > 0.01), "{:?}", seen.drift);
         assert!(seen.rates.noise < 0.5 * plain.rates.noise, "{} of {}", seen.rates.noise, plain.rates.noise);
     }

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::estimate::RateEstimates;
-use super::optimum::{Contest, Optimum, ServiceLevel, optimum};
+use super::optimum::{Contest, Optimum, optimum};
 use super::slots::{self, RowSlots, SlotEvidence, SlotsVerdict};
-use crate::domain::{Cell, Grid};
+use crate::domain::{Cell, Grid, ServiceLevel};
 
 /// workers, batch, total seconds, tokens.
 const LEGACY: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/data/legacy_grid.csv"));

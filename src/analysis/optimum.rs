@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::estimate::{RateEstimate, RateEstimates};
 use super::interval::{CONFIDENCE, Interval, normal_below, normal_quantile};
 use super::surface::{self, Belief, Observed};
-use crate::domain::{Cell, Grid};
+use crate::domain::{Cell, Grid, NamedCells, ServiceLevel};
 
 /// A rate of at least this share of the best one is as good.
 const AS_GOOD: f64 = 0.99;
@@ -27,13 +27,6 @@ const POINTS: u32 = 200;
 /// How many deviations about the beliefs it reaches.
 const REACH: f64 = 5.0;
 
-/// The most that a service may make wait; `None` is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServiceLevel {
-    pub time_to_first_token_p95: Option<Duration>,
-    pub inter_token_latency_p95: Option<Duration>,
-}
-
 /// What is known of a measured cell beside its rate: medians over its samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CellService {
@@ -41,15 +34,6 @@ pub struct CellService {
     /// Seconds.
     pub time_to_first_token_p95: Option<f64>,
     pub inter_token_latency_p95: Option<f64>,
-}
-
-impl Default for ServiceLevel {
-    fn default() -> Self {
-        Self {
-            time_to_first_token_p95: Some(Duration::from_secs(2)),
-            inter_token_latency_p95: Some(Duration::from_millis(100)),
-        }
-    }
 }
 
 impl CellService {
@@ -105,6 +89,18 @@ pub struct Optimum {
     pub is_warned: bool,
 }
 
+impl Optimum {
+    /// The cells, without what makes them the best.
+    pub fn named(&self) -> NamedCells {
+        NamedCells {
+            throughput: self.throughput.cell,
+            frugal: self.frugal.cell,
+            slo: self.slo.as_ref().map(|best| best.cell),
+            rows: self.rows.iter().map(|best| (best.cell.workers, best.cell)).collect(),
+        }
+    }
+}
+
 /// What an optimum is named from.
 #[derive(Clone, Copy, Debug)]
 pub struct Contest<'a> {
@@ -114,20 +110,20 @@ pub struct Contest<'a> {
     pub service_level: ServiceLevel,
     /// Worker counts of rows that did not get their slots.
     pub warned_rows: &'a BTreeSet<u32>,
-    /// What was published before.
-    pub published: Option<&'a Optimum>,
+    /// What was named before.
+    pub published: Option<&'a NamedCells>,
 }
 
 impl Contest<'_> {
     /// What was published, where no cell is unmeasured any more.
-    fn published(&self) -> Option<&Optimum> {
+    fn published(&self) -> Option<&NamedCells> {
         let mut cells = self.grid.measured().into_iter().filter(|cell| !self.warned_rows.contains(&cell.workers));
         self.published.filter(|_| cells.all(|cell| self.rates.get(cell).is_some()))
     }
 
     /// The published cell, where it was named from so much that it is worth holding on to.
-    fn held(&self, of: impl Fn(&Optimum) -> Option<&Best>) -> Option<Cell> {
-        let cell = of(self.published()?)?.cell;
+    fn held(&self, of: impl Fn(&NamedCells) -> Option<Cell>) -> Option<Cell> {
+        let cell = of(self.published()?)?;
         let samples = self.rates.get(self.grid.canonical(cell))?.samples;
         (samples >= SETTLED_SAMPLES).then_some(cell)
     }
@@ -144,11 +140,11 @@ pub fn optimum(contest: &Contest<'_>) -> Option<Optimum> {
     let granted: Vec<Cell> = all.iter().copied().filter(|cell| !is_warned(cell)).collect();
     let only_warned = granted.is_empty();
     let field = Field::of(&beliefs, if only_warned { all } else { granted });
-    let throughput = field.best(contest.held(|optimum| Some(&optimum.throughput)))?;
-    let frugal = field.frugal(&throughput, contest.held(|optimum| Some(&optimum.frugal)));
+    let throughput = field.best(contest.held(|named| Some(named.throughput)))?;
+    let frugal = field.frugal(&throughput, contest.held(|named| Some(named.frugal)));
     let keeps = |cell: &Cell| contest.services.get(cell).is_some_and(|service| service.keeps(contest.service_level));
     let keeping = field.cells.iter().copied().filter(keeps).collect();
-    let slo = Field::of(&beliefs, keeping).best(contest.held(|optimum| optimum.slo.as_ref()));
+    let slo = Field::of(&beliefs, keeping).best(contest.held(|named| named.slo));
     let rows = contest.grid.workers().iter().filter_map(|&workers| row(contest, &beliefs, workers)).collect();
     let steady = steady(contest, &field, throughput.cell);
     Some(Optimum { throughput, frugal, slo, rows, steady, is_warned: only_warned })
@@ -188,7 +184,7 @@ fn row(contest: &Contest<'_>, beliefs: &BTreeMap<Cell, Belief>, workers: u32) ->
     let cells = contest.grid.batch().iter().map(|&batch| Cell { workers, batch });
     let believed: BTreeMap<Cell, Belief> =
         cells.filter_map(|cell| Some((cell, *beliefs.get(&measured(contest, cell)?)?))).collect();
-    let held = contest.held(|optimum| optimum.rows.iter().find(|row| row.cell.workers == workers));
+    let held = contest.held(|named| named.rows.get(&workers).copied());
     Field::of(&believed, believed.keys().copied().collect()).best(held)
 }
 
@@ -343,7 +339,7 @@ mod tests {
                 services: &self.services,
                 service_level: ServiceLevel::default(),
                 warned_rows: &self.warned_rows,
-                published,
+                published: published.map(Optimum::named).as_ref(),
             })
         }
     }

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use crate::domain::Grid;
 use crate::domain::plan::{BudgetPlan, Prompts, RequestPlan, SchedulePlan};
+use crate::domain::{Cell, Grid};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -15,7 +15,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bill {
     pub(super) cells: u64,
+    /// Those of them that are no copies.
     pub(super) measured: u64,
+    pub(super) samples: u64,
     pub(super) requests: u64,
     /// All requests but those of samples.
     pub(super) warmups: u64,
@@ -42,19 +44,19 @@ impl Pace {
 }
 
 impl Bill {
-    /// The bill of a grid. `introductions` are the first requests after a switch, as long as
+    /// The bill of a cycle of these samples. `introductions` are the first requests after a switch, as long as
     /// warm-ups. `prompt_tokens` is the length of a prompt as the server counted it; without
     /// it the plan's word counts, if it has one.
     pub(super) fn of(
         grid: &Grid,
+        samples: &[Cell],
         plan: &RequestPlan,
         schedule: &SchedulePlan,
         introductions: u64,
         prompt_tokens: Option<u64>,
     ) -> Self {
-        let measured = grid.measured();
-        let requests: u64 = measured.iter().map(|cell| u64::from(cell.batch)).sum();
-        let before_samples: u64 = measured.iter().map(|&cell| u64::from(cell.warmups(schedule.warmup_requests))).sum();
+        let requests: u64 = samples.iter().map(|cell| u64::from(cell.batch)).sum();
+        let before_samples: u64 = samples.iter().map(|&cell| u64::from(cell.warmups(schedule.warmup_requests))).sum();
         let warmups = before_samples + introductions;
         let planned = match plan.prompts {
             Prompts::BuiltIn { tokens } => Some(u64::from(tokens)),
@@ -63,7 +65,8 @@ impl Bill {
         let prompt = prompt_tokens.or(planned);
         Self {
             cells: grid.cells().count() as u64,
-            measured: measured.len() as u64,
+            measured: grid.measured().len() as u64,
+            samples: samples.len() as u64,
             requests,
             warmups,
             prompt_tokens: prompt.map(|tokens| tokens.saturating_mul(requests)),
@@ -99,23 +102,22 @@ fn ratio(limit: u64, taken: u64) -> f64 {
 }
 
 /// The rests of a cycle.
-pub(super) fn pauses(grid: &Grid, schedule: &SchedulePlan) -> Duration {
-    let samples = u32::try_from(grid.measured().len()).unwrap_or(u32::MAX);
+pub(super) fn pauses(samples: &[Cell], schedule: &SchedulePlan) -> Duration {
+    let samples = u32::try_from(samples.len()).unwrap_or(u32::MAX);
     schedule.pause_between_samples.saturating_mul(samples)
 }
 
 /// The least time from the start of a cycle to the start of the next. A server that does not
 /// tell its `slots` counts as if no request had to wait for one.
 pub(super) fn cycle_time(
-    grid: &Grid,
+    samples: &[Cell],
     slots: Option<u32>,
     plan: &RequestPlan,
     schedule: &SchedulePlan,
     pace: Pace,
 ) -> Duration {
-    let busy: Duration = grid
-        .measured()
-        .into_iter()
+    let busy: Duration = samples
+        .iter()
         .map(|cell| {
             let at_once = cell.concurrency().min(slots.unwrap_or(u32::MAX)).max(1);
             let batch = pace.answer(plan.output_tokens).saturating_mul(cell.batch.div_ceil(at_once));
@@ -125,7 +127,7 @@ pub(super) fn cycle_time(
             batch.saturating_add(warmup)
         })
         .fold(Duration::ZERO, Duration::saturating_add);
-    let rested = busy.saturating_add(pauses(grid, schedule));
+    let rested = busy.saturating_add(pauses(samples, schedule));
     let at_duty = Duration::try_from_secs_f64(busy.as_secs_f64() / schedule.max_duty).unwrap_or(Duration::MAX);
     rested.max(at_duty).max(schedule.cycle_interval)
 }
@@ -169,13 +171,19 @@ mod tests {
         Grid::new(workers, batch, true).expect("axes are sound")
     }
 
+    /// The bill of every cell once.
+    fn bill(grid: &Grid, plan: &RequestPlan, introductions: u64, prompt_tokens: Option<u64>) -> Bill {
+        Bill::of(grid, &grid.measured(), plan, &schedule(), introductions, prompt_tokens)
+    }
+
     #[test]
     fn a_bill_counts_measured_cells_and_warm_ups_apart() {
         // Measured are 1×1, 1×4, 2×4 and 2×1 is a copy of 1×1.
-        let bill = Bill::of(&grid(&[1, 2], &[1, 4]), &plan(200), &schedule(), 0, None);
+        let small = grid(&[1, 2], &[1, 4]);
         let expected = Bill {
             cells: 4,
             measured: 3,
+            samples: 3,
             requests: 9,
             warmups: 4,
             prompt_tokens: Some(9 * 64),
@@ -183,10 +191,10 @@ mod tests {
             warmup_prompt_tokens: Some(4 * 64),
             warmup_output_tokens: 4 * 16,
         };
-        assert_eq!(bill, expected);
-        let short = Bill::of(&grid(&[1, 2], &[1, 4]), &plan(8), &schedule(), 0, Some(70));
+        assert_eq!(bill(&small, &plan(200), 0, None), expected);
+        let short = bill(&small, &plan(8), 0, Some(70));
         assert_eq!((short.warmup_output_tokens, short.prompt_tokens), (4 * 8, Some(9 * 70)));
-        let switched = Bill::of(&grid(&[1, 2], &[1, 4]), &plan(200), &schedule(), 2, None);
+        let switched = bill(&small, &plan(200), 2, None);
         assert_eq!((switched.requests, switched.warmups, switched.warmup_output_tokens), (9, 6, 6 * 16));
     }
 
@@ -194,7 +202,7 @@ mod tests {
     fn prompts_of_ones_own_are_counted_once_the_server_did() {
         let lines = Prompts::Lines { lines: vec!["a".to_owned()], digest: String::new() };
         let plan = RequestPlan { prompts: lines, ..plan(10) };
-        let bill = |told| Bill::of(&grid(&[1], &[2]), &plan, &schedule(), 0, told);
+        let bill = |told| bill(&grid(&[1], &[2]), &plan, 0, told);
         assert_eq!((bill(None).prompt_tokens, bill(None).tokens()), (None, 30));
         assert_eq!((bill(Some(5)).prompt_tokens, bill(Some(5)).tokens()), (Some(10), 45));
     }
@@ -202,7 +210,7 @@ mod tests {
     /// The seconds of a cycle of one cell at 1 s to the first token and 1 s for each other.
     fn check_time(cell: (u32, u32), slots: Option<u32>, schedule: &SchedulePlan, expected: f64) {
         let pace = Pace { first_token: Duration::from_secs(1), step: Duration::from_secs(1) };
-        let time = cycle_time(&grid(&[cell.0], &[cell.1]), slots, &plan(20), schedule, pace);
+        let time = cycle_time(&[Cell::new(cell.0, cell.1)], slots, &plan(20), schedule, pace);
         assert_eq!(time.as_secs_f64(), expected, "{cell:?} {slots:?}");
     }
 
@@ -229,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_tightest_limit_of_a_budget_says_how_many_cycles() {
-        let bill = Bill::of(&grid(&[1], &[9]), &plan(20), &schedule(), 0, Some(10));
+        let bill = bill(&grid(&[1], &[9]), &plan(20), 0, Some(10));
         // 10 requests, warm-up included; 100 tokens of prompts, 196 of answers.
         assert_eq!((bill.requests + bill.warmups, bill.tokens()), (10, 296));
         let check = |budget: BudgetPlan, expected: Option<f64>| assert_eq!(bill.cycles_a_day(&budget), expected);

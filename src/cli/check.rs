@@ -17,10 +17,11 @@ use super::session::service_runtime;
 use super::switching::Switching;
 use super::{print, say};
 use crate::config::{self, Config};
-use crate::domain::plan::{GridPlan, MetricsPlan, Prompts, TargetPlan};
-use crate::domain::{Grid, RequestFailure};
+use crate::domain::plan::{GridPlan, MetricsPlan, Prompts, ScheduleMode, SchedulePlan, TargetPlan};
+use crate::domain::{Cell, Grid, RequestFailure};
 use crate::metrics::size;
 use crate::soak::WallClock;
+use crate::soak::choice::{Chosen, Setting};
 
 /// Begins the mend below what is wrong.
 const HINT: &str = "\n            hint: ";
@@ -127,6 +128,17 @@ impl<'a> View<'a> {
         self.target.grid.grid(self.slots())
     }
 
+    /// The cells of a cycle; of an adaptive schedule those of the first.
+    fn chosen(&self) -> Chosen {
+        let (slots_mode, slots) = (self.target.slots.mode(), self.slots());
+        let SchedulePlan { mode, estimates, .. } = self.config.schedule;
+        Chosen::first(&Setting { grid: &self.grid(), mode, estimates, slots_mode, slots })
+    }
+
+    fn samples(&self) -> Vec<Cell> {
+        self.chosen().samples().collect()
+    }
+
     fn answer(&self) -> Option<&Answer> {
         self.server()?.answer.as_ref()?.as_ref().ok()
     }
@@ -144,13 +156,13 @@ impl<'a> View<'a> {
     fn bill(&self) -> Bill {
         let told = self.answer().and_then(|answer| answer.prompt_tokens);
         let introductions = self.switching.map_or(0, |switching| switching.of_first_cycle);
-        Bill::of(&self.grid(), &self.target.request, &self.config.schedule, introductions, told)
+        Bill::of(&self.grid(), &self.samples(), &self.target.request, &self.config.schedule, introductions, told)
     }
 
     /// The least time of a cycle, if an answer says how fast the server is.
     fn time(&self) -> Option<Duration> {
         let pace = self.answer()?.pace;
-        Some(cycle_time(&self.grid(), self.slots(), &self.target.request, &self.config.schedule, pace))
+        Some(cycle_time(&self.samples(), self.slots(), &self.target.request, &self.config.schedule, pace))
     }
 }
 
@@ -159,13 +171,14 @@ impl fmt::Display for View<'_> {
         writeln!(f, "target {}: {}", self.target.name, self.target.connection.url)?;
         let (bill, grid) = (self.bill(), self.grid());
         let series = size::of_target(&self.config.metrics, &grid);
-        let Bill { cells, measured, .. } = bill;
+        let Bill { cells, measured, samples, .. } = bill;
         let rows = [
             ("server", self.server_row()),
             ("slots", self.switching.map(|switching| switching.slots_row())),
             ("command", self.switching.and_then(|switching| switching.command_row())),
             ("grid", Some(format!("workers {}; batch {}{}", axis(grid.workers()), axis(grid.batch()), self.fitted()))),
             ("cells", Some(format!("{cells}: {measured} measured, {} copies of those", cells - measured))),
+            ("samples", Some(self.samples_row(samples))),
             ("requests", Some(self.requests_row(&bill))),
             ("tokens", Some(tokens_row(&bill))),
             ("series", Some(series.to_string())),
@@ -209,6 +222,16 @@ impl View<'_> {
         let switched = self.switching.map(|switching| switching.of_first_cycle);
         let first = switched.map(|n| format!(", {n} of them to load the model after a switch")).unwrap_or_default();
         format!("{requests}, and {warmups} warm-ups{first}")
+    }
+
+    fn samples_row(&self, samples: u64) -> String {
+        let reference = self.chosen().reference;
+        let reference = reference.map(|cell| format!(", the reference cell {cell} among them several times"));
+        let adaptive = match self.config.schedule.mode {
+            ScheduleMode::Full => "",
+            ScheduleMode::Adaptive => " in the first cycle; later ones choose theirs and cost about as much",
+        };
+        format!("{samples}{}{adaptive}", reference.unwrap_or_default())
     }
 
     /// What an automatic grid goes by.
@@ -272,7 +295,7 @@ impl View<'_> {
                 format!("about {} or more: {slower}{switches}{windows}", rough(time))
             }
             None => {
-                let pauses = match pauses(&self.grid(), schedule) {
+                let pauses = match pauses(&self.samples(), schedule) {
                     Duration::ZERO => String::new(),
                     pauses => format!("; pauses alone take {}", rough(pauses)),
                 };

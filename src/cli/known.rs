@@ -78,7 +78,7 @@ fn is_new(id: &TargetId, shown: &Snapshot) -> bool {
 
 fn known_epoch(history: &Reader, plan: &TargetPlan, id: &TargetId) -> anyhow::Result<Option<Event>> {
     let Some(known) = history.newest_epoch(&plan.name, Some(&id.model))? else { return Ok(None) };
-    let slots = known.epoch.identity.get("slots").and_then(|slots| slots.parse().ok());
+    let slots = known.epoch.slots();
     let grid = match (&plan.grid, known.grid) {
         (GridPlan::Automatic { .. }, Some(grid)) => grid,
         (grid, _) => grid.grid(slots),
@@ -86,6 +86,6 @@ fn known_epoch(history: &Reader, plan: &TargetPlan, id: &TargetId) -> anyhow::Re
     let samples = history.samples(&known.target, known.epoch.id)?;
     let at = known.epoch.last_seen;
     let (epoch, grid, samples) = (Arc::new(known.epoch), Arc::new(grid), Arc::new(samples));
-    let happening = Happening::EpochEntered { epoch, grid, samples, before: None };
+    let happening = Happening::EpochEntered { epoch, grid, samples, named: known.named, before: None };
     Ok(Some(Event { target: id.clone(), at, happening }))
 }

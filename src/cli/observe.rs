@@ -1,5 +1,7 @@
 //! The listener that turns each event into state, metrics and log lines.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,29 +14,52 @@ use crate::domain::plan::MetricsPlan;
 use crate::domain::{Event, Grid, Happening, Sample};
 use crate::metrics::{Metrics, size};
 use crate::soak::{Board, Snapshot};
+use crate::store::Writer;
 
-/// Listens until the engine is gone.
-pub(super) async fn observe(
-    mut events: Receiver<Arc<Event>>,
-    board: Board,
-    metrics: Arc<Metrics>,
-    newcomers: Newcomers,
-    plan: MetricsPlan,
-) {
-    let mut requests = Requests::default();
-    let mut bound = SeriesBound::new(plan);
-    let mut split = SplitModels::default();
-    while let Some(event) = events.recv().await {
-        let known = newcomers.joining(&event, &board.snapshot());
-        for event in std::iter::once(&*event).chain(&known) {
-            metrics.observe(event);
-            // Last: whoever sees a change here sees it in the metrics too.
-            board.apply(event);
+/// Who listens: all that events are told to.
+pub(super) struct Observer {
+    pub(super) board: Board,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) newcomers: Newcomers,
+    pub(super) history: Writer,
+}
+
+impl Observer {
+    /// Listens until the engine is gone.
+    pub(super) async fn observe(self, mut events: Receiver<Arc<Event>>, plan: MetricsPlan) {
+        let Self { board, metrics, newcomers, .. } = &self;
+        let mut requests = Requests::default();
+        let mut bound = SeriesBound::new(plan);
+        let mut split = SplitModels::default();
+        while let Some(event) = events.recv().await {
+            let before = board.snapshot();
+            let known = newcomers.joining(&event, &before);
+            for event in std::iter::once(&*event).chain(&known) {
+                metrics.observe(event);
+                // Last: whoever sees a change here sees it in the metrics too.
+                board.apply(event);
+            }
+            let number = requests.number(&event);
+            log(&event, number, board);
+            let after = board.snapshot();
+            bound.check(&event, &after);
+            split.check(&event);
+            self.keep_named(&event, &before, &after).await;
         }
-        let number = requests.number(&event);
-        log(&event, number, &board);
-        bound.check(&event, &board.snapshot());
-        split.check(&event);
+    }
+
+    /// Has the history keep which cells are named best: a restart holds on to them.
+    async fn keep_named(&self, event: &Event, before: &Snapshot, after: &Snapshot) {
+        let Happening::SampleEnded { sample, .. } = &event.happening else { return };
+        let named = |snapshot: &Snapshot| snapshot.targets.get(&event.target.name)?.named();
+        let (was, is) = (named(before), named(after));
+        let Some(is) = is.filter(|is| was.as_ref() != Some(is)) else { return };
+        let moved_from = was.map(|was| was.throughput).filter(|was| *was != is.throughput);
+        if let Some(from) = moved_from {
+            let (target, from, to) = (&*event.target.name, from.to_string(), is.throughput.to_string());
+            tracing::info!(target, from, to, "the optimum moved");
+        }
+        self.history.name(sample.epoch, is).await;
     }
 }
 
@@ -191,6 +216,12 @@ fn log(event: &Event, request: u32, board: &Board) {
             let ttft_seconds = round(canary.time_to_first_token_seconds);
             tracing::info!(target, load_seconds = canary.load_seconds.map(round), ttft_seconds, "canary");
         }
+        Happening::ChangesRestored(_)
+        | Happening::ChangeFound(_)
+        | Happening::ChangeWithdrawn { .. }
+        | Happening::AlarmTurned { .. }
+        | Happening::BaselineChosen(_)
+        | Happening::Compared(_) => changes::log(target, &event.happening),
         Happening::Joined { url, .. } => tracing::info!(target, url, "target joined"),
         Happening::Left => tracing::info!(target, "target left"),
         Happening::SampleDropped { cell, reason } => {
@@ -307,7 +338,7 @@ mod tests {
             let epoch =
                 Epoch { id: EpochId(1), first_seen: at, last_seen: at, identity: Facts::new(), load: Facts::new() };
             let (epoch, samples) = (Arc::new(epoch), Arc::default());
-            let happening = Happening::EpochEntered { epoch, grid: grid.clone(), samples, before: None };
+            let happening = Happening::EpochEntered { epoch, grid: grid.clone(), samples, named: None, before: None };
             let event = Event { target: target.clone(), at, happening };
             board.apply(&event);
             assert_eq!(bound.excess(&event, &board.snapshot()), expected);

@@ -123,6 +123,7 @@ impl Reloader {
         if let Err(error) = tokio::task::block_in_place(look_up) {
             tracing::warn!(%error, "what the history knows of new targets is not shown before their servers answer");
         }
+        self.board.conclude_by(config.schedule.estimates);
         let text = format!("{} targets are in force", targets.len());
         let (done, seated) = oneshot::channel();
         let roster = Roster { targets, schedule: Arc::new(config.schedule.clone()), done: Some(done) };

@@ -17,7 +17,7 @@ use super::print;
 use super::session::Listener;
 use crate::config::{self, Config};
 use crate::domain::plan::{Language, ReportPlan};
-use crate::domain::{EpochId, Happening, TargetId};
+use crate::domain::{EpochId, EstimatePlan, Happening, TargetId};
 use crate::metrics::ReportCounter;
 use crate::report::{ReportInput, render, snapshot};
 use crate::soak::WallClock;
@@ -30,6 +30,7 @@ pub(super) struct Reports {
     folder: PathBuf,
     keep: usize,
     language: Language,
+    estimates: EstimatePlan,
     targets: Vec<String>,
     clock: WallClock,
     counter: ReportCounter,
@@ -42,6 +43,7 @@ impl Reports {
             folder: config.reports_folder(),
             keep: config.report.keep,
             language: config.report.language,
+            estimates: config.schedule.estimates,
             targets: config.targets.iter().map(|target| target.name.clone()).collect(),
             clock,
             counter,
@@ -83,7 +85,9 @@ impl Reports {
     /// Notes in `target` of which model the report is, once that is known.
     fn write_at(&self, name: &str, now: Timestamp, target: &mut TargetId) -> anyhow::Result<Option<PathBuf>> {
         let history = Reader::open(&self.storage)?;
-        let Some(input) = ReportInput::from_history(&history, name, None, now)? else { return Ok(None) };
+        let Some(input) = ReportInput::from_history(&history, name, None, self.estimates, now)? else {
+            return Ok(None);
+        };
         *target = input.target.clone();
         self.write_input(&input).map(Some)
     }
@@ -97,7 +101,7 @@ impl Reports {
     fn write_epoch(&self, id: EpochId) -> anyhow::Result<PathBuf> {
         let history = Reader::open(&self.storage)?;
         let summary = history.epoch(id)?.with_context(|| format!("--epoch: the history has no epoch {id}"))?;
-        self.write_input(&ReportInput::of_epoch(&history, summary, self.clock.now())?)
+        self.write_input(&ReportInput::of_epoch(&history, summary, self.estimates, self.clock.now())?)
     }
 }
 
@@ -166,12 +170,12 @@ pub(super) fn known_target<'a>(history: &Reader, name: &'a str) -> anyhow::Resul
 
 /// `llmsoak report`: of what the history holds, now.
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
-    let (storage, plan) = match &args.storage.path {
+    let (storage, plan, estimates) = match &args.storage.path {
         // The history alone is enough.
-        Some(path) => (path.clone(), ReportPlan::default()),
+        Some(path) => (path.clone(), ReportPlan::default(), EstimatePlan::default()),
         None => {
             let config = config::from_file(&args.config.file)?;
-            (config.storage.path, config.report)
+            (config.storage.path, config.report, config.schedule.estimates)
         }
     };
     let (keep, language) = (plan.keep, args.language.map_or(plan.language, Into::into));
@@ -182,7 +186,7 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     };
     let folder = args.output.clone().unwrap_or_else(|| storage.join(config::REPORTS));
     let (clock, counter) = (WallClock::System, ReportCounter::default());
-    let reports = Reports { storage, folder, keep, language, targets, clock, counter };
+    let reports = Reports { storage, folder, keep, language, estimates, targets, clock, counter };
     let written = match args.epoch {
         Some(id) => vec![reports.write_epoch(EpochId(id))],
         None => reports.write_all(),

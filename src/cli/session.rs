@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::known::{Newcomers, restored};
-use super::observe::observe;
+use super::observe::Observer;
 use super::reload::{Origin, Reloader};
 use super::reporting::write_on_schedule;
 use super::retention;
@@ -23,7 +23,7 @@ use super::staff::Staff;
 use crate::config::Config;
 use crate::domain::{Event, TargetId};
 use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
-use crate::soak::{Board, Bus, Control, LagMeter, Limits, Roster, Soak, WallClock};
+use crate::soak::{Board, Bus, Control, LagMeter, Limits, Roster, Soak, WallClock, WatchPlan, Watcher};
 use crate::store::Writer;
 use crate::web;
 
@@ -91,14 +91,27 @@ impl Session {
             storage: history.status(),
         };
         let board = Board::default();
+        board.conclude_by(config.schedule.estimates);
         let metrics = Metrics::new(board.clone(), sources, &config.metrics).context("cannot register the metrics")?;
         let metrics = Arc::new(metrics);
         let running = watch::Sender::new(Arc::new(config));
         let config = running.borrow().clone();
         let mut staff = Staff::new(config.storage.path.clone());
         let targets = staff.targets(&config, clock.now())?;
+        let mut bus = Bus::new(clock, Some(history.clone()));
+        let (observed, heard) = (bus.listen(), bus.listen());
+        let reported = matches!(mode, Mode::Daemon { .. }).then(|| bus.listen());
+        // What the watcher says does not come back to it: it would wait for itself.
+        let wanted = running.subscribe();
+        let plan = move || {
+            let config = wanted.borrow();
+            WatchPlan { regression: config.regression, estimates: config.schedule.estimates }
+        };
+        let mut watcher = Watcher::new(config.storage.path.clone(), bus.clone(), plan);
+        let watched = bus.listen();
         // Before anything can ask: what the history knows is there with the first scrape.
-        for event in restored(&config, &targets, clock)? {
+        let ids: Vec<TargetId> = targets.iter().map(|target| target.id.clone()).collect();
+        for event in restored(&config, &targets, clock)?.into_iter().chain(watcher.recall(&ids)?) {
             board.apply(&event);
             metrics.observe(&event);
         }
@@ -121,15 +134,16 @@ impl Session {
         }
         // Its handle of the log, the board and the orders would outlive the stop.
         drop(app);
-        let mut bus = Bus::new(clock, Some(history.clone()));
         let newcomers = Newcomers::default();
-        tasks.spawn(observe(bus.listen(), board.clone(), metrics, newcomers.clone(), config.metrics.clone()));
-        tasks.spawn(listen(bus.listen()));
-        if matches!(mode, Mode::Daemon { .. }) {
+        let observer =
+            Observer { board: board.clone(), metrics, newcomers: newcomers.clone(), history: history.clone() };
+        tasks.spawn(observer.observe(observed, config.metrics.clone()));
+        tasks.spawn(watcher.run(watched));
+        tasks.spawn(listen(heard));
+        if let Some(reported) = reported {
             // A run of a few cycles deletes nothing of what somebody else keeps.
             tasks.spawn(retention::keep(running.subscribe(), history.clone(), clock, stop.clone()));
-            let (config, events) = (running.subscribe(), bus.listen());
-            tasks.spawn(write_on_schedule(config, clock, reports_written, events, stop.clone()));
+            tasks.spawn(write_on_schedule(running.subscribe(), clock, reports_written, reported, stop.clone()));
         }
 
         let cycles = if let Mode::Cycles(cycles) = mode { Some(cycles) } else { None };

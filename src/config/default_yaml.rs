@@ -6,20 +6,21 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::domain::plan::{
-    Connection, MetricsPlan, Prompts, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, ValidityPlan,
+    Connection, MetricsPlan, Prompts, RegressionPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, ValidityPlan,
 };
 use crate::domain::slots::{CommandPlan, SlotsMode};
-use crate::domain::{Endpoint, LatencyMeasure};
+use crate::domain::{Endpoint, LatencyMeasure, SampleWindow, ServiceLevel};
 
 use super::keys::{
-    APIS, CELL_DETAILS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, HISTOGRAM_LABELS, LANGUAGES, MAX_DUTY, ORDERS,
-    OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, READY_TIMEOUT, REPORTS_KEPT, SERVER_PRESETS, SLOTS_MODES,
-    TEMPERATURE, WARMUP_REQUESTS, default_grid,
+    APIS, CELL_DETAILS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, FALSE_ALARMS, HISTOGRAM_LABELS, LANGUAGES,
+    MAX_DUTY, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, READY_TIMEOUT, REPORTS_KEPT, SCHEDULE_MODES,
+    SERVER_PRESETS, SLOTS_MODES, TEMPERATURE, WARMUP_REQUESTS, WINDOW_SAMPLES, default_grid,
 };
 use super::kind::{Choices, percent, words};
-use super::value::{OFF, lists};
+use super::value::{AUTO, OFF, lists};
 use super::window::LOCAL;
 use crate::domain::duration::show;
 
@@ -67,7 +68,8 @@ pub fn default_yaml() -> String {
 /// The configuration file of a draft, every key in it.
 pub fn draft_yaml(draft: &Draft) -> String {
     let target = [target(draft), grid(draft), slots(), request(draft), budget(), validity()].concat();
-    let yaml = [storage(), target, schedule(), canary(), report(), metrics()].concat();
+    let decided = [storage(), target, schedule(), estimate(), objectives(), canary()].concat();
+    let yaml = [decided, report(), regression(), metrics()].concat();
     remarked(&aligned(&yaml), &draft.remarks)
 }
 
@@ -305,6 +307,7 @@ fn schedule() -> String {
     let default = SchedulePlan::with_seed(0);
     format!(
         "schedule:
+  mode: {mode} # {modes}; adaptive: only the cells that can still change an answer, each within ten cycles
   order: {order} # {orders}; shuffled: the cells of each cycle anew
   seed: random # or a number; the one in use is in the history and the report
   pause_between_samples: {pause} # rest for the server; 0s: none
@@ -314,7 +317,10 @@ fn schedule() -> String {
   time_zone: {LOCAL} # of the windows: the machine's, or one such as Europe/Berlin
   max_duty: {duty} # the most of its time that a lane is kept busy, {duty_bounds}
   yield_to_foreign_load: {yields} # true: no sample begins while others use the server
+  reference_cell: {AUTO} # measured three times a cycle, to see drift; or workers and batch as [4, 4], or off
 ",
+        mode = word(SCHEDULE_MODES, default.mode),
+        modes = words(SCHEDULE_MODES, " | "),
         order = word(ORDERS, default.order),
         orders = words(ORDERS, " | "),
         pause = show(default.pause_between_samples),
@@ -324,6 +330,33 @@ fn schedule() -> String {
         yields = default.yield_to_foreign_load,
         warmups = default.warmup_requests,
         warmup_bounds = bounds(&WARMUP_REQUESTS),
+    )
+}
+
+fn estimate() -> String {
+    let default = SampleWindow::default();
+    format!(
+        "estimate: # the samples of the running epoch that estimates are of
+  window_samples: {samples} # the newest of each cell, {bounds}
+  window: {age} # and none that are older
+",
+        samples = default.samples,
+        bounds = bounds(&WINDOW_SAMPLES),
+        age = show(default.age),
+    )
+}
+
+fn objectives() -> String {
+    let default = ServiceLevel::default();
+    let limit = |limit: Option<Duration>| limit.map_or_else(|| OFF.to_owned(), show);
+    format!(
+        "objectives:
+  slo: # the best rate whose latencies keep these limits; off: no limit
+    time_to_first_token_p95: {ttft} # of the cell's usual sample
+    inter_token_latency_p95: {itl} # likewise
+",
+        ttft = limit(default.time_to_first_token_p95),
+        itl = limit(default.inter_token_latency_p95),
     )
 }
 
@@ -349,6 +382,19 @@ fn report() -> String {
         kept_bounds = bounds(&REPORTS_KEPT),
         language = default.language.code(),
         languages = words(LANGUAGES, " | "),
+    )
+}
+
+fn regression() -> String {
+    let default = RegressionPlan::default();
+    format!(
+        "regression: # what is told of changes: they become metrics, log lines and a part of the report
+  minimum_effect: {effect} # the least change that is told
+  false_alarms_per_1000_cycles: {rate} # how many are put up with, {rates}; fewer: changes have to be clearer
+",
+        effect = percent(default.minimum_effect),
+        rate = default.false_alarms_per_1000_cycles,
+        rates = bounds(&FALSE_ALARMS),
     )
 }
 

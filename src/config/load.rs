@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::domain::plan::{
-    BudgetPlan, Connection, GridPlan, MetricsPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, TargetPlan,
-    ValidityPlan,
+    BudgetPlan, Connection, GridPlan, MetricsPlan, RegressionPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan,
+    TargetPlan, ValidityPlan,
 };
 use crate::domain::slots::SlotsPlan;
 
@@ -86,6 +86,7 @@ fn single_target(url: &str, model: Option<&str>, key_file: Option<&Path>, proble
         schedule: SchedulePlan::with_seed(seed?),
         seed_was_drawn: true,
         report: ReportPlan::default(),
+        regression: RegressionPlan::default(),
         metrics: MetricsPlan::default(),
     })
 }

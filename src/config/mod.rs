@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 
-use crate::domain::plan::{MetricsPlan, ReportPlan, SchedulePlan, StoragePlan, TargetPlan};
+use crate::domain::plan::{MetricsPlan, RegressionPlan, ReportPlan, SchedulePlan, StoragePlan, TargetPlan};
 
 mod default_yaml;
 mod files;
@@ -47,6 +47,7 @@ pub struct Config {
     /// draws another.
     pub seed_was_drawn: bool,
     pub report: ReportPlan,
+    pub regression: RegressionPlan,
     pub metrics: MetricsPlan,
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::domain::Grid;
 use crate::domain::plan::Secret;
+use crate::domain::{Cell, Grid, ReferenceCell};
 
 use super::kind::{Kind, duration, number_in, seen, text, whole};
 use super::problem::Fault;
@@ -127,6 +127,36 @@ pub(super) fn off_or(bounds: RangeInclusive<Duration>) -> Kind<'static, Option<D
             None => fault.hint("or off"),
             Some(_) => fault,
         }),
+    })
+}
+
+/// The word for what the program chooses.
+pub(super) const AUTO: &str = "auto";
+
+/// A cell of the grid, workers and batch, or a word in its place.
+pub(super) fn reference_cell() -> Kind<'static, ReferenceCell> {
+    let number = json!({"type": "integer", "minimum": 1, "maximum": Grid::LARGEST});
+    let cell = json!({"type": "array", "items": number, "minItems": 2, "maxItems": 2});
+    Kind::new(json!({"anyOf": [{"enum": [AUTO, OFF]}, cell]}), |node| {
+        let number = |item: &Node| match item.value {
+            Value::Whole(number) => u32::try_from(number).ok().filter(|n| (1..=Grid::LARGEST).contains(n)),
+            _ => None,
+        };
+        let cell = match &node.value {
+            Value::Text(word) if word == AUTO => Some(ReferenceCell::Auto),
+            Value::Text(word) if word == OFF => Some(ReferenceCell::Off),
+            Value::List(items) => match items.as_slice() {
+                [workers, batch] => number(workers)
+                    .zip(number(batch))
+                    .map(|(workers, batch)| ReferenceCell::Of(Cell { workers, batch })),
+                _ => None,
+            },
+            _ => None,
+        };
+        cell.ok_or_else(|| {
+            let form = format!("must be {AUTO}, {OFF}, or workers and batch, not {}", seen(&node.value));
+            Fault::new(form).hint("such as [4, 4]")
+        })
     })
 }
 

@@ -196,6 +196,12 @@ impl Epoch {
         self.load.get("slots_mode").and_then(|mode| SlotsMode::from_name(mode)).unwrap_or(SlotsMode::Client)
     }
 
+    /// The requests that the server works on at once, where it told and they are the same for
+    /// all rows.
+    pub fn slots(&self) -> Option<u32> {
+        self.identity.get("slots")?.parse().ok()
+    }
+
     fn differing<'a>(&'a self, identity: &'a Facts) -> impl Iterator<Item = &'a str> {
         let differs = |(key, value): &(&String, &String)| self.identity.get(*key).is_some_and(|known| known != *value);
         identity.iter().filter(differs).map(|(key, _)| key.as_str())

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 
 use super::canary::Canary;
 use super::cell::{Cell, Grid};
+use super::change::{ActiveAlarm, Baseline, ChangeEvent, ChangeRecord, Compared, CycleRef, Direction, Measure, Turn};
 use super::environment::{Epoch, ServerIdentity, TargetId};
 use super::failure::{FailureKind, RequestFailure, named};
+use super::optimum::NamedCells;
 use super::request::{RequestRecord, ServerTimings, TokenCounts};
 use super::sample::{Latencies, Sample};
 
@@ -93,6 +95,8 @@ pub enum Happening {
         epoch: Arc<Epoch>,
         grid: Arc<Grid>,
         samples: Arc<Vec<Sample>>,
+        /// The cells that were named best in it.
+        named: Option<NamedCells>,
         before: Option<Arc<Epoch>>,
     },
     /// `due_at`: when the cycle should be complete, going by the one before.
@@ -123,6 +127,28 @@ pub enum Happening {
     },
     /// A request that found the model not loaded got its answer.
     CanaryEnded(Canary),
+    /// What the history knows of the target's changes: at a start, or when it joins.
+    ChangesRestored(Arc<ChangeRecord>),
+    /// A measure has changed.
+    ChangeFound(Arc<ChangeEvent>),
+    /// The change that began at `changed` was a dip: the old level is back since `returned`.
+    ChangeWithdrawn {
+        measure: Measure,
+        changed: CycleRef,
+        returned: CycleRef,
+    },
+    /// `direction` is that of the alarm that was raised, goes on, or ended; `active` is what
+    /// is on from now on.
+    AlarmTurned {
+        measure: Measure,
+        turn: Turn,
+        direction: Direction,
+        active: Option<ActiveAlarm>,
+    },
+    /// What the running epoch is held against from now on, if there is anything.
+    BaselineChosen(Option<Arc<Baseline>>),
+    /// The running epoch was compared with its baseline.
+    Compared(Arc<Compared>),
 }
 
 impl Happening {
@@ -135,7 +161,11 @@ impl Happening {
             | Self::EpochEntered { .. }
             | Self::SampleEnded { .. }
             | Self::CycleEnded { .. }
-            | Self::CanaryEnded(_) => true,
+            | Self::CanaryEnded(_)
+            | Self::ChangeFound(_)
+            | Self::ChangeWithdrawn { .. }
+            | Self::BaselineChosen(_) => true,
+            Self::AlarmTurned { turn, .. } => *turn != Turn::Persists,
             Self::Joined { .. }
             | Self::Left
             | Self::StateChanged { .. }
@@ -144,7 +174,9 @@ impl Happening {
             | Self::CycleStarted { .. }
             | Self::SampleStarted { .. }
             | Self::RequestStarted
-            | Self::RequestEnded(_) => false,
+            | Self::RequestEnded(_)
+            | Self::ChangesRestored(_)
+            | Self::Compared(_) => false,
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod aggregate;
 pub mod canary;
 pub mod cell;
+pub mod change;
 pub mod checksum;
 pub mod duration;
 pub mod entry;
@@ -14,6 +15,7 @@ pub mod environment;
 pub mod event;
 pub mod failure;
 pub mod occupancy;
+pub mod optimum;
 pub mod plan;
 pub mod request;
 pub mod sample;
@@ -24,12 +26,17 @@ pub mod window;
 pub use aggregate::{CellAggregate, Moments};
 pub use canary::Canary;
 pub use cell::{Cell, Grid, GridError};
+pub use change::{
+    ActiveAlarm, Baseline, BaselineOptimum, BaselineOrder, Cause, CellChange, ChangeEvent, ChangeRecord, Compared,
+    Comparison, Component, CycleRef, Direction, Measure, OrderKind, Ratio, Scope, ToldChange, Turn, Verdict,
+};
 pub use checksum::checksum;
 pub use entry::{CycleEntry, Entry, EntryKind, EpochEntry, EventEntry};
 pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};
 pub use event::{Event, Happening, SchedulerState};
 pub use failure::{FailureKind, InvalidReason, RequestFailure};
 pub use occupancy::{Look, Occupancy, TokenCounter};
+pub use optimum::{EstimatePlan, NamedCells, ReferenceCell, SampleWindow, ServiceLevel};
 pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
 pub use sample::{Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
 pub use slots::SlotsMode;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cell::Grid;
+use super::optimum::EstimatePlan;
 use super::request::Endpoint;
 use super::sample::LatencyMeasure;
 use super::slots::SlotsPlan;
@@ -243,9 +244,21 @@ pub enum CellOrder {
     Ascending,
 }
 
+/// Which cells a cycle measures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScheduleMode {
+    /// All of the grid.
+    #[default]
+    Full,
+    /// Those that can still change an answer, some that are always measured, and each within a
+    /// bounded number of cycles.
+    Adaptive,
+}
+
 /// How the work is laid out in time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SchedulePlan {
+    pub mode: ScheduleMode,
     pub order: CellOrder,
     pub seed: u64,
     pub pause_between_samples: Duration,
@@ -262,12 +275,16 @@ pub struct SchedulePlan {
     pub yield_to_foreign_load: bool,
     /// How often the model is unloaded, to see how long it takes to load; `None`: never.
     pub canary_every: Option<Duration>,
+    /// How conclusions are drawn: an adaptive schedule draws some, and each cycle has a
+    /// reference cell.
+    pub estimates: EstimatePlan,
 }
 
 impl SchedulePlan {
     /// The defaults, with a seed that the caller drew.
     pub fn with_seed(seed: u64) -> Self {
         Self {
+            mode: ScheduleMode::default(),
             order: CellOrder::Shuffled,
             seed,
             pause_between_samples: Duration::from_secs(1),
@@ -277,6 +294,7 @@ impl SchedulePlan {
             max_duty: 1.0,
             yield_to_foreign_load: true,
             canary_every: None,
+            estimates: EstimatePlan::default(),
         }
     }
 }
@@ -312,6 +330,21 @@ pub struct ReportPlan {
 impl Default for ReportPlan {
     fn default() -> Self {
         Self { every: Duration::from_secs(3600), keep: 168, language: Language::default() }
+    }
+}
+
+/// Which changes are told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RegressionPlan {
+    /// The least change that is told, as a ratio: 0.01 is 1 %.
+    pub minimum_effect: f64,
+    /// How many false alarms in 1,000 cycles are put up with.
+    pub false_alarms_per_1000_cycles: f64,
+}
+
+impl Default for RegressionPlan {
+    fn default() -> Self {
+        Self { minimum_effect: 0.01, false_alarms_per_1000_cycles: 0.5 }
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Counters and histograms grow with the events of the bus ([`work`]); everything that is a
 //! state comes from one snapshot of the board, so that one scrape sees one state
-//! ([`state`], [`cells`]). Each part lists its families in tables, from which [`size`] also
-//! says how many series they will be, and [`figures`] what their values are, for those
-//! who do not scrape. The `prometheus` crate stays in this folder.
+//! ([`state`], [`cells`], [`changes`]). Each part lists its families in tables, from which
+//! [`size`] also says how many series they will be, and [`figures`] what their values are, for
+//! those who do not scrape. The `prometheus` crate stays in this folder.
 
 mod cells;
+mod changes;
 mod family;
 pub mod figures;
 mod histogram;
@@ -47,6 +48,7 @@ impl Metrics {
         }
         registry.register(Box::new(work::Works::new(work.clone())?))?;
         registry.register(Box::new(state::States::new(board.clone())?))?;
+        registry.register(Box::new(changes::ChangeMetrics::new(board.clone())?))?;
         registry.register(Box::new(cells::Cells::new(board, plan.cells)?))?;
         Ok(Self { registry, work })
     }

@@ -3,7 +3,7 @@
 //! Of each family that may be absent until something is known, such as an optimum, the
 //! series are counted as if it were: the number is what a soak comes to.
 
-use super::{cells, process, state, work};
+use super::{cells, changes, process, state, work};
 use crate::domain::Grid;
 use crate::domain::plan::MetricsPlan;
 
@@ -19,7 +19,12 @@ pub fn of_process() -> u64 {
 
 /// The series of one target with that grid.
 pub fn of_target(plan: &MetricsPlan, grid: &Grid) -> u64 {
-    let of_each =
-        [process::series_of_target(), state::series(), work::series(plan, grid), cells::series(plan.cells, grid)];
+    let of_each = [
+        process::series_of_target(),
+        state::series(),
+        changes::series(),
+        work::series(plan, grid),
+        cells::series(plan.cells, grid),
+    ];
     of_each.into_iter().sum::<usize>() as u64
 }

@@ -61,6 +61,11 @@ pub(super) const READINGS: &[Reading<TargetSnapshot>] = &[
         value: |target| target.sample_due_at.map(unix_seconds),
     },
     Reading {
+        name: "llmsoak_reference_tokens_per_second",
+        help: "The last sample of the cell that is measured several times a cycle.",
+        value: |target| target.reference().map(|sample| sample.measurement.tokens_per_second),
+    },
+    Reading {
         name: "llmsoak_canary_load_seconds",
         help: "Loading the model, when it was last unloaded for it.",
         value: |target| target.canary.and_then(|(_, canary)| canary.load_seconds),

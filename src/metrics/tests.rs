@@ -1,5 +1,7 @@
 //! Families as they are scraped: how many series, and what they say after which events.
 
+mod changes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -64,6 +66,7 @@ impl Stage {
         }
         let canary = Canary { load_seconds: Some(2.5), time_to_first_token_seconds: 2.75 };
         self.tell(target, Happening::CanaryEnded(canary));
+        changes::tell_all(self, target);
         self.reports.note_written(target, now());
     }
 
@@ -71,7 +74,7 @@ impl Stage {
         let epoch =
             Epoch { id: EpochId(1), identity: Facts::new(), load: Facts::new(), first_seen: now(), last_seen: now() };
         let (epoch, grid) = (Arc::new(epoch), Arc::new(grid.clone()));
-        self.tell(target, Happening::EpochEntered { epoch, grid, samples: Arc::default(), before: None });
+        self.tell(target, Happening::EpochEntered { epoch, grid, samples: Arc::default(), named: None, before: None });
     }
 
     fn text(&self) -> String {

@@ -209,6 +209,12 @@ impl Target {
             | Happening::SlotsSwitched { .. }
             | Happening::CanaryEnded(_)
             | Happening::FieldsDropped { .. }
+            | Happening::ChangesRestored(_)
+            | Happening::ChangeFound(_)
+            | Happening::ChangeWithdrawn { .. }
+            | Happening::AlarmTurned { .. }
+            | Happening::BaselineChosen(_)
+            | Happening::Compared(_)
             | Happening::CycleStarted { .. } => {}
         }
     }

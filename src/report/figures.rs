@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::ReportInput;
 use super::number::{as_printed, figure};
-use crate::analysis::conclusions::{Conclusions, Question, Window};
+use crate::analysis::conclusions::{Conclusions, Question};
 use crate::analysis::interval::Interval;
-use crate::analysis::optimum::{Optimum, ServiceLevel};
+use crate::analysis::optimum::Optimum;
 use crate::analysis::quantile::{median, quantile, sorted};
 use crate::analysis::slots::RowSlots;
 use crate::domain::{Cell, Measurement, Quantiles, Sample, SlotsMode};
@@ -126,10 +126,9 @@ impl<'a> Figures<'a> {
         let question = Question {
             grid: &input.grid,
             is_server_mode: input.epoch.slots_mode() == SlotsMode::Server,
-            window: Window::default(),
-            service_level: ServiceLevel::default(),
-            reference: None,
-            published: None,
+            slots: input.epoch.slots(),
+            plan: &input.estimates,
+            published: input.named.as_ref(),
         };
         Self { input, conclusions: Conclusions::of(&question, &input.samples), cells, rejected }
     }
@@ -219,7 +218,7 @@ impl<'a> Figures<'a> {
 
     /// The requests that the server works on at once, where it told.
     pub(super) fn slots(&self) -> Option<u32> {
-        self.input.epoch.identity.get("slots")?.parse().ok()
+        self.input.epoch.slots()
     }
 
     pub(super) fn valid_samples(&self) -> usize {

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::ReportInput;
 use crate::domain::request::Endpoint;
 use crate::domain::{
-    Cell, Epoch, EpochId, FailureKind, Grid, InvalidReason, Load, Measurement, Quantiles, Sample, ServerIdentity,
-    ServerKind, SlotsMode, TargetId, TokenSource,
+    Cell, Epoch, EpochId, EstimatePlan, FailureKind, Grid, InvalidReason, Load, Measurement, Quantiles, Sample,
+    ServerIdentity, ServerKind, SlotsMode, TargetId, TokenSource,
 };
 
 /// One token of each of c streams takes `STEP_SECONDS + c × STREAM_SECONDS`.
@@ -61,6 +61,8 @@ pub(super) fn named(grid: Grid, target: &str, model: &str) -> ReportInput {
             first_seen: began(),
             last_seen: began(),
         },
+        named: None,
+        estimates: EstimatePlan::default(),
         grid,
         samples: Vec::new(),
         complete_cycles: 0,

@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 
 use crate::domain::plan::Language;
-use crate::domain::{Epoch, Grid, Sample, TargetId};
+use crate::domain::{Epoch, EstimatePlan, Grid, NamedCells, Sample, TargetId};
 
 mod chart;
 mod figures;
@@ -34,6 +34,9 @@ pub struct ReportInput {
     pub url: String,
     /// The running epoch.
     pub epoch: Epoch,
+    /// The cells that were named best in it, while it was measured.
+    pub named: Option<NamedCells>,
+    pub estimates: EstimatePlan,
     pub grid: Grid,
     /// Of this epoch, valid and invalid, in any order.
     pub samples: Vec<Sample>,

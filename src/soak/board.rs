@@ -3,6 +3,8 @@
 //! A reader sees one state, never half of an event. The board knows nothing that the
 //! history does not, but for what runs this moment.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +13,16 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::clock::later;
-use crate::analysis::conclusions::{Conclusions, Question, Window};
+use crate::analysis::conclusions::{Conclusions, Question};
 use crate::analysis::estimate::RateEstimate;
-use crate::analysis::optimum::{Optimum, ServiceLevel};
+use crate::analysis::optimum::Optimum;
 use crate::analysis::slots::RowSlots;
 use crate::domain::{
-    Canary, Cell, Epoch, Event, Grid, Happening, Sample, SchedulerState, ServerIdentity, SlotsMode, TargetId,
+    Canary, Cell, Epoch, EstimatePlan, Event, Grid, Happening, NamedCells, Sample, SchedulerState, ServerIdentity,
+    SlotsMode, TargetId,
 };
+
+pub use changes::Changes;
 
 /// Notes that a page shows; older ones are in the history.
 const NOTES: usize = 50;
@@ -79,6 +84,8 @@ pub struct TargetSnapshot {
     pub conclusions: Arc<Conclusions>,
     /// The last canary, and when it came back.
     pub canary: Option<(Timestamp, Canary)>,
+    /// What became slower or faster. Shared: snapshots are copied with each event.
+    pub changes: Arc<Changes>,
     /// The newest last.
     pub notes: VecDeque<Note>,
 }
@@ -108,6 +115,7 @@ impl TargetSnapshot {
             cells: BTreeMap::new(),
             conclusions: Arc::default(),
             canary: None,
+            changes: Arc::default(),
             notes: VecDeque::new(),
         }
     }
@@ -130,7 +138,7 @@ impl TargetSnapshot {
         }
     }
 
-    fn add_sample(&mut self, sample: &Arc<Sample>) {
+    fn add_sample(&mut self, sample: &Arc<Sample>, plan: &EstimatePlan) {
         let canonical = self.grid.as_ref().map_or(sample.cell, |grid| grid.canonical(sample.cell));
         let cell = self.cells.entry(canonical).or_insert_with(|| CellSnapshot {
             last_attempt: sample.clone(),
@@ -142,9 +150,7 @@ impl TargetSnapshot {
             cell.last_valid = Some(sample.clone());
             let valid = Arc::make_mut(&mut cell.valid);
             valid.push_back(sample.clone());
-            if valid.len() > Window::default().samples {
-                valid.pop_front();
-            }
+            valid.drain(..valid.len().saturating_sub(plan.window.samples));
         }
     }
 
@@ -168,31 +174,44 @@ impl TargetSnapshot {
         self.conclusions.optimum.as_ref()
     }
 
+    /// The cells that are named best.
+    pub fn named(&self) -> Option<NamedCells> {
+        self.optimum().map(Optimum::named)
+    }
+
+    /// The last valid sample of the cell that is measured several times a cycle.
+    pub fn reference(&self) -> Option<&Sample> {
+        self.cells.get(&self.conclusions.reference?)?.last_valid.as_deref()
+    }
+
     /// Looks at the samples as a whole: what each row got, and which cell is the best.
-    fn conclude(&mut self) {
-        let Some(grid) = &self.grid else { return };
-        let question = Question {
-            grid,
-            is_server_mode: self.is_in_server_mode(),
-            window: Window::default(),
-            service_level: ServiceLevel::default(),
-            reference: None,
-            published: self.optimum(),
-        };
+    /// `named` is what was named before.
+    fn conclude(&mut self, plan: &EstimatePlan, named: Option<&NamedCells>) {
+        let (Some(grid), Some(epoch)) = (&self.grid, &self.epoch) else { return };
+        let question =
+            Question { grid, is_server_mode: self.is_in_server_mode(), slots: epoch.slots(), plan, published: named };
         let samples = self.cells.values().flat_map(|known| known.valid.iter()).map(AsRef::as_ref);
         self.conclusions = Arc::new(Conclusions::of(&question, samples));
     }
 
-    fn enter_epoch(&mut self, epoch: &Arc<Epoch>, grid: &Arc<Grid>, samples: &[Sample]) {
+    fn enter_epoch(
+        &mut self,
+        epoch: &Arc<Epoch>,
+        grid: &Arc<Grid>,
+        samples: &[Sample],
+        named: Option<&NamedCells>,
+        plan: &EstimatePlan,
+    ) {
         self.epoch = Some(epoch.clone());
+        Arc::make_mut(&mut self.changes).enter(epoch.id);
         self.grid = Some(grid.clone());
         self.cells.clear();
         self.conclusions = Arc::default();
         for sample in samples.iter().filter(|sample| grid.contains(sample.cell)) {
-            self.add_sample(&Arc::new(sample.clone()));
+            self.add_sample(&Arc::new(sample.clone()), plan);
         }
         self.sample_completed_at = samples.last().map(|sample| sample.completed_at).or(self.sample_completed_at);
-        self.conclude();
+        self.conclude(plan, named);
     }
 
     /// The time of a hold is none of the cycle's: at its end the cycle is due later by it.
@@ -213,7 +232,7 @@ impl TargetSnapshot {
         }
     }
 
-    fn apply(&mut self, event: &Event) {
+    fn apply(&mut self, event: &Event, plan: &EstimatePlan) {
         if self.id != event.target {
             // Another model: nothing that was measured of the last one may bear its name.
             let (url, lane) = (std::mem::take(&mut self.url), std::mem::take(&mut self.lane));
@@ -246,14 +265,20 @@ impl TargetSnapshot {
                 }
             }
             Happening::CanaryEnded(canary) => self.canary = Some((event.at, *canary)),
+            Happening::ChangesRestored(_)
+            | Happening::ChangeFound(_)
+            | Happening::ChangeWithdrawn { .. }
+            | Happening::AlarmTurned { .. }
+            | Happening::BaselineChosen(_)
+            | Happening::Compared(_) => Arc::make_mut(&mut self.changes).apply(&event.happening),
             Happening::FieldsDropped { fields, reason } => {
                 self.note(event.at, format!("left out of requests from now on: {} ({reason})", fields.join(", ")));
             }
-            Happening::EpochEntered { epoch, grid, samples, before } => {
+            Happening::EpochEntered { epoch, grid, samples, named, before } => {
                 if before.is_some() {
                     self.note(event.at, format!("epoch {} begins: {}", epoch.id, changes_in_words(before, epoch)));
                 }
-                self.enter_epoch(epoch, grid, samples);
+                self.enter_epoch(epoch, grid, samples, named.as_ref(), plan);
             }
             Happening::CycleStarted { cycle, cells, due_at } => {
                 (self.cycle, self.cycle_cells) = (*cycle, *cells);
@@ -282,10 +307,11 @@ impl TargetSnapshot {
                     let reasons: Vec<&str> = sample.invalid.iter().map(|reason| reason.as_str()).collect();
                     self.note(event.at, format!("sample of {} rejected: {}", sample.cell, reasons.join(", ")));
                 }
-                self.add_sample(sample);
+                self.add_sample(sample, plan);
                 // One that was rejected says nothing.
                 if sample.is_valid() {
-                    self.conclude();
+                    let named = self.named();
+                    self.conclude(plan, named.as_ref());
                 }
             }
             Happening::CycleEnded { seconds, .. } => {
@@ -306,13 +332,19 @@ fn changes_in_words(before: &Option<Arc<Epoch>>, epoch: &Epoch) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct Board {
     current: Arc<ArcSwap<Snapshot>>,
+    plan: Arc<ArcSwap<EstimatePlan>>,
 }
 
 impl Board {
     /// A board of targets about which nothing is known yet.
     pub fn new(targets: impl IntoIterator<Item = TargetSnapshot>) -> Self {
         let targets = targets.into_iter().map(|target| (target.id.name.clone(), Arc::new(target))).collect();
-        Self { current: Arc::new(ArcSwap::from_pointee(Snapshot { targets })) }
+        Self { current: Arc::new(ArcSwap::from_pointee(Snapshot { targets })), plan: Arc::default() }
+    }
+
+    /// Concludes in that way from now on: from the next valid sample of each target.
+    pub fn conclude_by(&self, plan: EstimatePlan) {
+        self.plan.store(Arc::new(plan));
     }
 
     /// The state at this moment.
@@ -331,7 +363,7 @@ impl Board {
             (Some(_), Happening::Left) => None,
             (Some(known), happening) if known.is_news(happening) => {
                 let mut target = TargetSnapshot::clone(known);
-                target.apply(event);
+                target.apply(event, &self.plan.load());
                 Some(target)
             }
             // What is still told of a target that has left is no news either.

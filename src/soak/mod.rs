@@ -10,6 +10,7 @@ pub mod board;
 pub mod budget;
 pub mod bus;
 mod canary;
+pub mod choice;
 pub mod clock;
 pub mod control;
 pub mod daemon;
@@ -30,6 +31,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod usual;
+pub mod watch;
 
 pub use backend::{Backend, HttpBackend};
 pub use board::{Board, Snapshot, TargetSnapshot};
@@ -40,3 +42,4 @@ pub use daemon::{Limits, Roster, Soak, SoakTarget};
 pub use lag::LagMeter;
 pub use memory::MemoryBackend;
 pub use switch::Switch;
+pub use watch::{WatchPlan, Watcher};

@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::budget::Ledger;
+use super::choice::Learned;
 use super::meter::Meter;
 use super::slots::Row;
 use super::usual::UsualOfEpoch;
 use crate::client::{Dropped, Identified};
 use crate::domain::plan::Api;
-use crate::domain::{Cell, Epoch, Grid, Occupancy, Sample, ServerKind, TargetId};
+use crate::domain::{Cell, Epoch, EstimatePlan, Grid, Occupancy, Sample, ServerKind, TargetId};
 
 /// A cell at work.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub(super) struct Progress {
     /// Fields that it refused.
     pub(super) left_out: BTreeSet<&'static str>,
     pub(super) usual: UsualOfEpoch,
+    /// What the next adaptive cycle is chosen from.
+    pub(super) learned: Learned,
     /// When the server last told that it is that of the running epoch. `None` where it may
     /// have restarted since.
     pub(super) confirmed_at: Option<Instant>,
@@ -107,6 +110,7 @@ impl Progress {
             server: None,
             left_out: BTreeSet::new(),
             usual: UsualOfEpoch::default(),
+            learned: Learned::default(),
             confirmed_at: None,
             last_look: None,
             canary_at,
@@ -126,12 +130,20 @@ impl Progress {
 
     /// Enters an epoch that did not run before. A cycle belongs to one epoch: what is left of
     /// the last one is not measured.
-    pub(super) fn enter(&mut self, epoch: Arc<Epoch>, grid: Arc<Grid>, samples: &[Sample], last_cycle: u64) {
+    pub(super) fn enter(
+        &mut self,
+        epoch: Arc<Epoch>,
+        grid: Arc<Grid>,
+        samples: &[Sample],
+        last_cycle: u64,
+        estimates: &EstimatePlan,
+    ) {
         self.epoch = Some(epoch);
         self.grid = Some(grid);
         self.pending.clear();
         self.cycle_began = None;
         self.usual = UsualOfEpoch::of(samples);
         self.cycle = self.cycle.max(last_cycle);
+        self.learned = Learned::of(samples, self.cycle, estimates);
     }
 }

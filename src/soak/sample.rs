@@ -119,9 +119,11 @@ impl<B: Backend> TargetRunner<B> {
                 measurement,
                 invalid,
             };
+            let sample = Arc::new(sample);
             self.progress.usual.note(&sample);
+            self.progress.learned.note(&sample, &self.schedule().estimates);
             self.progress.has_measured = true;
-            self.publish(Happening::SampleEnded { sample: Arc::new(sample), latencies: Arc::new(latencies) }).await;
+            self.publish(Happening::SampleEnded { sample, latencies: Arc::new(latencies) }).await;
         }
         if let Some(trouble) = all_failed(&records) {
             return Err(trouble.into());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::backend::Backend;
-use super::order::{cells_of_cycle, rows_of_cycle};
+use super::order::{arranged, by_rows};
 use super::target::{Halt, TargetRunner, Trouble};
 use crate::client::Identified;
 use crate::domain::plan::SchedulePlan;
@@ -122,21 +122,17 @@ impl<B: Backend> TargetRunner<B> {
         let running = self.progress.row.map(|row| row.workers);
         let first = || {
             let schedule = self.schedule();
-            let cells = self.cells_of(&self.grid_of(None), &schedule, self.progress.cycle + 1);
+            let cells = self.in_order(self.grid_of(None).measured(), &schedule, self.progress.cycle + 1);
             let rows = cells.iter().map(|cell| cell.workers);
             rows.min_by_key(|workers| self.progress.failed_rows.get(workers).copied().unwrap_or(0))
         };
         next.or(running).or_else(first).unwrap_or(1)
     }
 
-    /// The cells of a cycle in their order.
-    pub(super) fn cells_of(&self, grid: &Grid, schedule: &SchedulePlan, cycle: u64) -> Vec<Cell> {
-        if self.plan.slots.is_server() {
-            let running = self.progress.row.map(|row| row.workers);
-            rows_of_cycle(grid, schedule.order, schedule.seed, cycle, running)
-        } else {
-            cells_of_cycle(grid, schedule.order, schedule.seed, cycle)
-        }
+    /// The cells in the order in which a cycle measures them.
+    pub(super) fn in_order(&self, cells: Vec<Cell>, schedule: &SchedulePlan, cycle: u64) -> Vec<Cell> {
+        let cells = arranged(cells, schedule.order, schedule.seed, cycle);
+        if self.plan.slots.is_server() { by_rows(cells, self.progress.row.map(|row| row.workers)) } else { cells }
     }
 
     /// The grid for a server that tells so many slots. Where they are ours to give, they say

@@ -4,17 +4,20 @@
 //! What may keep it from measuring for a while is in `hold`; a single cell is measured in
 //! `sample`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, not_started};
 use super::budget::Ledger;
 use super::bus::Bus;
+use super::choice::{Chosen, Setting};
 use super::clock::later;
 use super::control::Control;
 use super::daemon::Limits;
@@ -22,12 +25,14 @@ use super::hold::Hold;
 use super::lag::LagMeter;
 use super::lane::Lane;
 use super::meter::cost_of;
+use super::order::with_reference;
 use super::progress::Progress;
 use crate::client::{Dropped, Identified, Timeline, Timeouts};
 use crate::domain::event::RequestEnd;
-use crate::domain::plan::{Api, Prompts, SchedulePlan, TargetPlan};
+use crate::domain::plan::{Api, Prompts, ScheduleMode, SchedulePlan, TargetPlan};
 use crate::domain::{
-    Cell, Cost, FailureKind, Happening, Load, RequestFailure, RequestRecord, SchedulerState, ServerIdentity,
+    Cell, Cost, Epoch, FailureKind, Grid, Happening, Load, RequestFailure, RequestRecord, SchedulerState,
+    ServerIdentity,
 };
 use crate::store::{CycleStart, Sighting, Writer};
 
@@ -339,9 +344,10 @@ impl<B: Backend> TargetRunner<B> {
             return Ok(());
         }
         let grid = Arc::new(self.grid_of(identified.identity.slots));
-        self.progress.enter(epoch.clone(), grid.clone(), &entered.samples, entered.last_cycle);
-        let (samples, before) = (Arc::new(entered.samples), entered.before.map(Arc::new));
-        self.publish(Happening::EpochEntered { epoch, grid, samples, before }).await;
+        let estimates = self.schedule().estimates;
+        self.progress.enter(epoch.clone(), grid.clone(), &entered.samples, entered.last_cycle, &estimates);
+        let (samples, named, before) = (Arc::new(entered.samples), entered.named, entered.before.map(Arc::new));
+        self.publish(Happening::EpochEntered { epoch, grid, samples, named, before }).await;
         Ok(())
     }
 
@@ -367,9 +373,9 @@ impl<B: Backend> TargetRunner<B> {
         let (Some(grid), Some(epoch)) = (self.progress.grid.clone(), self.progress.epoch.clone()) else {
             return Ok(());
         };
-        let schedule = self.schedule();
-        let (number, seed) = (self.progress.cycle + 1, schedule.seed);
-        let cells = self.affordable(self.cells_of(&grid, &schedule, number));
+        let (number, seed) = (self.progress.cycle + 1, self.schedule().seed);
+        let cells = self.cells_of_cycle(&grid, &epoch, number).await;
+        let cells = self.affordable(cells);
         if cells.is_empty() {
             return Err(Hold::until(SchedulerState::OverBudget, None));
         }
@@ -377,13 +383,35 @@ impl<B: Backend> TargetRunner<B> {
         self.progress.cycle_began = Some(Instant::now());
         self.progress.last_cycle_began = self.progress.cycle_began;
         self.progress.has_measured = false;
-        let cells = u32::try_from(self.progress.pending.len()).unwrap_or(u32::MAX);
+        let cells = self.progress.pending.iter().collect::<BTreeSet<_>>().len();
+        let cells = u32::try_from(cells).unwrap_or(u32::MAX);
         let at = self.bus.now();
         let target = self.progress.id.clone();
         self.history.start_cycle(CycleStart { target, epoch: epoch.id, number, grid, seed, at }).await;
         let due_at = self.progress.last_cycle_took.map(|took| later(at, took));
         self.publish(Happening::CycleStarted { cycle: number, cells, due_at }).await;
         Ok(())
+    }
+
+    /// The cells that a cycle measures, in its order.
+    async fn cells_of_cycle(&self, grid: &Arc<Grid>, epoch: &Epoch, cycle: u64) -> Vec<Cell> {
+        let schedule = self.schedule();
+        let (mode, estimates) = (schedule.mode, schedule.estimates);
+        let (slots_mode, slots) = (self.plan.slots.mode(), epoch.slots());
+        let (learned, grid) = (self.progress.learned.clone(), grid.clone());
+        let choose = move || Chosen::of(&Setting { grid: &grid, mode, estimates, slots_mode, slots }, &learned, cycle);
+        let chosen = match mode {
+            ScheduleMode::Full => choose(),
+            // Takes long enough to delay others, who may be in the middle of a sample.
+            ScheduleMode::Adaptive => {
+                spawn_blocking(choose).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            }
+        };
+        let cells = self.in_order(chosen.samples().collect(), &schedule, cycle);
+        match chosen.reference {
+            Some(reference) => with_reference(cells, reference),
+            None => cells,
+        }
     }
 
     pub(super) async fn end_cycle(&mut self) {

@@ -33,7 +33,7 @@ pub struct ListedEvent {
 impl Reader {
     /// The newest epochs of a target of that name, of all its models, imported ones too; the
     /// newest first.
-    pub fn epochs(&self, name: &str, limit: u32) -> Result<Vec<ListedEpoch>, StoreError> {
+    pub fn newest_epochs(&self, name: &str, limit: u32) -> Result<Vec<ListedEpoch>, StoreError> {
         let mut statement = self.shared().prepare_cached(
             "SELECT epoch.id, identity, load, first_seen, last_seen, name, model,
                     (SELECT COUNT(*) FROM cycle WHERE epoch_id = epoch.id AND completed_at IS NOT NULL),
@@ -54,7 +54,7 @@ impl Reader {
     }
 
     /// The newest events of a target of that name, whatever its model; the newest first.
-    pub fn events(&self, name: &str, limit: u32) -> Result<Vec<ListedEvent>, StoreError> {
+    pub fn newest_events(&self, name: &str, limit: u32) -> Result<Vec<ListedEvent>, StoreError> {
         let mut statement = self.shared().prepare_cached(
             "SELECT at, kind, detail, name, model FROM event JOIN target ON target.id = target_id
              WHERE name = ?1 ORDER BY event.id DESC LIMIT ?2",

@@ -5,7 +5,10 @@
 //! being measured. Nothing here knows the engine, and nothing that measures waits for it.
 
 mod aggregates;
+mod baselines;
 mod canaries;
+mod changes;
+mod cycles;
 mod error;
 mod export;
 mod import;
@@ -22,6 +25,8 @@ mod schema;
 mod tests;
 mod writer;
 
+pub use baselines::give_order;
+pub use cycles::{Cycle, KnownEpoch};
 pub use error::StoreError;
 pub use import::{Import, ImportedEpoch};
 pub use listing::{ListedEpoch, ListedEvent};

@@ -5,11 +5,14 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
+use super::cycles::{Cycle, KnownEpoch};
 use super::error::StoreError;
 use super::rows::{self, Columns};
 use super::schema::open_to_read;
-use super::{FILE_NAME, aggregates, canaries, ledger};
-use crate::domain::{Canary, CellAggregate, Epoch, EpochId, Grid, Sample, Spent, TargetId};
+use super::{FILE_NAME, aggregates, baselines, canaries, changes, cycles, ledger};
+use crate::domain::{
+    BaselineOrder, Canary, CellAggregate, Epoch, EpochId, Grid, NamedCells, Sample, Spent, TargetId, ToldChange,
+};
 
 /// The samples of a cell that are read: more would say no more, and a long epoch has millions.
 pub const SAMPLES_OF_CELL: u32 = 1000;
@@ -40,6 +43,8 @@ pub struct EpochSummary {
     pub seed: Option<u64>,
     /// The grid of that cycle.
     pub grid: Option<Grid>,
+    /// The cells that are named best in the epoch.
+    pub named: Option<NamedCells>,
 }
 
 impl Reader {
@@ -88,7 +93,7 @@ impl Reader {
     /// The newest epoch that a condition holds for.
     fn summary(&self, condition: &str, params: impl Params) -> Result<Option<EpochSummary>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT epoch.id, identity, load, first_seen, last_seen, name, model, url, target.id
+            "SELECT epoch.id, identity, load, first_seen, last_seen, name, model, url, target.id, named
              FROM epoch JOIN target ON target.id = target_id
              WHERE {condition} ORDER BY epoch.id DESC LIMIT 1",
         ))?;
@@ -98,6 +103,7 @@ impl Reader {
         let epoch = rows::epoch(&mut columns)?;
         let target = TargetId::new(&columns.take::<String>()?, &columns.take::<String>()?);
         let (url, target_id): (String, i64) = (columns.take()?, columns.take()?);
+        let named = columns.take::<Option<String>>()?.map(|named| rows::parse_named(&named)).transpose()?;
         let complete_cycles =
             self.count("SELECT COUNT(*) FROM cycle WHERE epoch_id = ?1 AND completed_at IS NOT NULL", epoch.id.0)?;
         let last_cycle =
@@ -114,7 +120,7 @@ impl Reader {
             .optional()?;
         let seed = newest_cycle.as_ref().map(|(seed, _)| seed.cast_unsigned());
         let grid = newest_cycle.map(|(_, grid)| rows::parse_grid(&grid)).transpose()?;
-        Ok(Some(EpochSummary { target, url, epoch, complete_cycles, last_cycle, seed, grid }))
+        Ok(Some(EpochSummary { target, url, epoch, complete_cycles, last_cycle, seed, grid, named }))
     }
 
     fn count(&self, sql: &str, id: i64) -> Result<u64, StoreError> {
@@ -125,11 +131,16 @@ impl Reader {
     /// The newest samples of each cell of an epoch, at most [`SAMPLES_OF_CELL`], in the order
     /// in which they were measured.
     pub fn samples(&self, target: &TargetId, epoch: EpochId) -> Result<Vec<Sample>, StoreError> {
+        self.newest_samples(target, epoch, SAMPLES_OF_CELL)
+    }
+
+    /// The same, at most so many of each cell.
+    pub fn newest_samples(&self, target: &TargetId, epoch: EpochId, most: u32) -> Result<Vec<Sample>, StoreError> {
         let newest = "WHERE epoch_id = ?1 AND workers = ?2 AND batch = ?3 ORDER BY id DESC LIMIT ?4";
         let mut statement = self.connection.prepare_cached(&format!("{} {newest}", rows::select()))?;
         let mut samples = Vec::new();
         for cell in self.aggregates(epoch)?.iter().map(|aggregate| aggregate.cell) {
-            let mut rows = statement.query(params![epoch.0, cell.workers, cell.batch, SAMPLES_OF_CELL])?;
+            let mut rows = statement.query(params![epoch.0, cell.workers, cell.batch, most])?;
             while let Some(row) = rows.next()? {
                 samples.push(rows::sample(target, row)?);
             }
@@ -155,5 +166,31 @@ impl Reader {
     /// Two days are kept.
     pub fn spending(&self, name: &str, since: Timestamp) -> Result<Vec<Spent>, StoreError> {
         ledger::since(&self.connection, name, since)
+    }
+
+    /// The epochs of a target, imported ones too, the oldest first.
+    pub fn epochs(&self, target: &TargetId) -> Result<Vec<KnownEpoch>, StoreError> {
+        cycles::epochs(&self.connection, target)
+    }
+
+    /// The newest complete cycles of an epoch, at most so many, the oldest first.
+    pub fn cycles(&self, epoch: &Epoch, most: usize) -> Result<Vec<Cycle>, StoreError> {
+        cycles::of_epoch(&self.connection, epoch, most)
+    }
+
+    /// The changes of a target that were found, in the order in which they were told.
+    pub fn changes(&self, target: &TargetId) -> Result<Vec<ToldChange>, StoreError> {
+        changes::of_target(&self.connection, target)
+    }
+
+    /// What the user said of a target's baseline, in that order.
+    pub fn baseline_orders(&self, target: &TargetId) -> Result<Vec<BaselineOrder>, StoreError> {
+        baselines::of_target(&self.connection, target)
+    }
+
+    /// The number of the newest order of any target, 0 before the first: it tells whether there
+    /// is another.
+    pub fn newest_baseline_order(&self) -> Result<i64, StoreError> {
+        baselines::newest(&self.connection)
     }
 }

@@ -23,16 +23,16 @@ pub(super) const SAMPLES_A_STEP: usize = 500;
 const PAGES_A_STEP: i64 = 1000;
 
 /// The epochs that are no baseline, and whether each keeps the newest sample of its cells: it is
-/// its target's newest, or it was imported. Pinned baselines will be another `UNION` in
-/// `baseline`.
+/// its target's newest, or it was imported.
 ///
-/// The baseline of a target's newest epoch is the newest earlier one with the same load and
-/// a third complete cycle.
+/// A baseline is what a target's newest epoch is held against, what the user pinned or accepted,
+/// and what is going to be chosen: the newest earlier epoch with the same load and a third
+/// complete cycle. The newest epoch itself is none yet, or it would grow without end.
 pub(super) const PRUNABLE_EPOCHS: &str = "
     WITH newest AS (
         SELECT target_id, MAX(id) AS id FROM epoch WHERE load ->> '$.source' IS NULL GROUP BY target_id
     ),
-    baseline AS (
+    held AS (
         SELECT (SELECT earlier.id FROM epoch AS earlier
                 WHERE earlier.target_id = newest.target_id AND earlier.id < newest.id
                   AND earlier.load = (SELECT load FROM epoch WHERE epoch.id = newest.id)
@@ -40,9 +40,16 @@ pub(super) const PRUNABLE_EPOCHS: &str = "
                               LIMIT 1 OFFSET 2)
                 ORDER BY earlier.id DESC LIMIT 1) AS id
         FROM newest
+        UNION ALL
+        SELECT epoch_id FROM baseline AS said
+        WHERE epoch_id NOT IN (SELECT id FROM newest)
+          AND (kind IN ('chosen', 'accepted')
+               OR kind = 'pinned' AND NOT EXISTS (SELECT 1 FROM baseline AS later
+                                                  WHERE later.target_id = said.target_id AND later.id > said.id
+                                                    AND later.kind IN ('pinned', 'unpinned')))
     )
     SELECT id, load ->> '$.source' IS NOT NULL OR id IN (SELECT id FROM newest) FROM epoch
-    WHERE id NOT IN (SELECT id FROM baseline WHERE id IS NOT NULL) ORDER BY id";
+    WHERE id NOT IN (SELECT id FROM held WHERE id IS NOT NULL) ORDER BY id";
 
 /// Samples of an epoch that may go, the oldest first. A time index finds them, whatever the
 /// order in which samples were written: an import writes late what was measured early.

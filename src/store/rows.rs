@@ -9,8 +9,8 @@ use rusqlite::types::Value;
 
 use super::error::StoreError;
 use crate::domain::{
-    Cell, Epoch, EpochId, Facts, FailureKind, Grid, InvalidReason, Measurement, Moments, Quantiles, Sample, TargetId,
-    TokenSource,
+    Cell, Epoch, EpochId, Facts, FailureKind, Grid, InvalidReason, Measurement, Moments, NamedCells, Quantiles, Sample,
+    TargetId, TokenSource,
 };
 
 /// The columns of `sample` after `target_id`, in the order of [`values`] and [`sample`].
@@ -101,6 +101,39 @@ pub(super) fn parse_grid(text: &str) -> Result<Grid, StoreError> {
     let fault = || StoreError::Value { what: "grid", text: text.to_owned() };
     let grid: GridText = serde_json::from_str(text).map_err(|_| fault())?;
     Grid::new(&grid.workers, &grid.batch, grid.share_equivalent_cells).map_err(|_| fault())
+}
+
+/// The cells that were named best, as the history writes them: workers and batch each.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct NamedText {
+    throughput: (u32, u32),
+    frugal: (u32, u32),
+    slo: Option<(u32, u32)>,
+    rows: Vec<(u32, u32)>,
+}
+
+pub(super) fn named_text(named: &NamedCells) -> String {
+    let pair = |cell: Cell| (cell.workers, cell.batch);
+    let text = NamedText {
+        throughput: pair(named.throughput),
+        frugal: pair(named.frugal),
+        slo: named.slo.map(pair),
+        rows: named.rows.values().map(|&cell| pair(cell)).collect(),
+    };
+    // Numbers always have a JSON form.
+    serde_json::to_string(&text).unwrap_or_default()
+}
+
+pub(super) fn parse_named(text: &str) -> Result<NamedCells, StoreError> {
+    let fault = |_| StoreError::Value { what: "named cells", text: text.to_owned() };
+    let named: NamedText = serde_json::from_str(text).map_err(fault)?;
+    let cell = |(workers, batch)| Cell { workers, batch };
+    Ok(NamedCells {
+        throughput: cell(named.throughput),
+        frugal: cell(named.frugal),
+        slo: named.slo.map(cell),
+        rows: named.rows.into_iter().map(|pair| (pair.0, cell(pair))).collect(),
+    })
 }
 
 /// A time as the history writes it: UTC, RFC 3339, milliseconds.

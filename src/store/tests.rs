@@ -1,5 +1,7 @@
 //! Retention, aggregates, the ledger and the way up from an old schema, on real files.
 
+mod changes;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -387,10 +389,12 @@ async fn what_was_spent_outlives_a_restart_and_goes_after_two_days() {
 }
 
 /// The rows that each older schema added to those before it.
-const OLD_ROWS: [&str; 3] = [
+const OLD_ROWS: [&str; 5] = [
     include_str!("fixtures/version_1.sql"),
     include_str!("fixtures/version_2.sql"),
     include_str!("fixtures/version_3.sql"),
+    include_str!("fixtures/version_4.sql"),
+    include_str!("fixtures/version_5.sql"),
 ];
 
 /// A file as the releases of that schema left it.

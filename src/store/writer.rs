@@ -16,8 +16,8 @@ use super::error::StoreError;
 use super::reader::Reader;
 use super::retention::{self, Pruned, SAMPLES_A_STEP};
 use super::schema::{Lock, open_to_write};
-use super::{FILE_NAME, aggregates, canaries, latency, ledger, rows};
-use crate::domain::{Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, Sample, Spent, TargetId};
+use super::{FILE_NAME, aggregates, baselines, canaries, changes, latency, ledger, rows};
+use crate::domain::{Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, NamedCells, Sample, Spent, TargetId};
 
 /// Commands that may wait; a sample is one of them.
 const QUEUE: usize = 1024;
@@ -42,6 +42,8 @@ pub struct Entered {
     pub before: Option<Epoch>,
     /// What was measured in it so far; empty for the epoch that the caller said runs.
     pub samples: Vec<Sample>,
+    /// The cells that were named best in it.
+    pub named: Option<NamedCells>,
     /// The last cycle of the target in any epoch.
     pub last_cycle: u64,
 }
@@ -60,6 +62,7 @@ pub struct CycleStart {
 enum Command {
     Enter(Box<Sighting>, oneshot::Sender<Result<Entered, StoreError>>),
     StartCycle(CycleStart),
+    Name(EpochId, NamedCells),
     Event(Arc<Event>),
     Spend(TargetId, Spent, Option<Timestamp>),
     Prune(Timestamp, oneshot::Sender<Result<Pruned, StoreError>>),
@@ -155,6 +158,11 @@ impl Writer {
         let _ = self.commands.send(Command::StartCycle(cycle)).await;
     }
 
+    /// Notes the cells that are named best in an epoch.
+    pub async fn name(&self, epoch: EpochId, named: NamedCells) {
+        let _ = self.commands.send(Command::Name(epoch, named)).await;
+    }
+
     /// Writes what an event leaves behind: a sample, a cycle's end, a change of the server.
     pub async fn record(&self, event: Arc<Event>) {
         let _ = self.commands.send(Command::Event(event)).await;
@@ -197,6 +205,7 @@ impl Scribe {
             Command::Enter(sighting, reply) => answer(reply, self.enter(&sighting)),
             Command::Prune(before, reply) => answer(reply, self.prune(before)),
             Command::StartCycle(cycle) => self.start_cycle(&cycle).map_err(|error| error.to_string()),
+            Command::Name(epoch, named) => self.name(epoch, &named).map_err(|error| error.to_string()),
             Command::Event(event) => self.take_event(&event).map_err(|error| error.to_string()),
             Command::Spend(target, spent, replaced) => {
                 ledger::note(self.history.connection(), &target.name, spent, replaced)
@@ -222,6 +231,7 @@ impl Scribe {
         let newest = self.history.newest_epoch(&seen.target.name, Some(&seen.target.model))?;
         let last_cycle = newest.as_ref().map_or(0, |newest| newest.last_cycle);
         let target_id = self.target_id(&seen.target, &seen.url)?;
+        let named = newest.as_ref().and_then(|newest| newest.named.clone());
         let newest = newest.map(|newest| newest.epoch);
         match newest {
             Some(mut epoch) if epoch.continues(&seen.identity, &seen.load) => {
@@ -235,7 +245,7 @@ impl Scribe {
                     Some(running) if running == epoch.id => Vec::new(),
                     _ => self.history.samples(&seen.target, epoch.id)?,
                 };
-                Ok(Entered { epoch, before: None, samples, last_cycle })
+                Ok(Entered { epoch, before: None, samples, named, last_cycle })
             }
             before => {
                 let connection = self.history.connection();
@@ -255,7 +265,7 @@ impl Scribe {
                     first_seen: seen.at,
                     last_seen: seen.at,
                 };
-                Ok(Entered { epoch, before, samples: Vec::new(), last_cycle })
+                Ok(Entered { epoch, before, samples: Vec::new(), named: None, last_cycle })
             }
         }
     }
@@ -294,6 +304,12 @@ impl Scribe {
         Ok(())
     }
 
+    fn name(&mut self, epoch: EpochId, named: &NamedCells) -> Result<(), StoreError> {
+        let sql = "UPDATE epoch SET named = ?2 WHERE id = ?1";
+        self.history.connection().execute(sql, params![epoch.0, rows::named_text(named)])?;
+        Ok(())
+    }
+
     fn take_event(&mut self, event: &Event) -> Result<(), StoreError> {
         // Before a target is first identified there is nothing to hang an event on.
         let Some(target_id) = self.known_target(&event.target)? else { return Ok(()) };
@@ -308,6 +324,17 @@ impl Scribe {
             }
             Happening::EpochEntered { epoch, before: Some(before), .. } => {
                 self.write_event(target_id, event.at, "epoch", &before.changes_to(epoch).join("; "))
+            }
+            Happening::ChangeFound(change) => changes::note(self.history.connection(), target_id, change),
+            Happening::ChangeWithdrawn { measure, changed, returned } => {
+                changes::withdraw(self.history.connection(), target_id, *measure, *changed, *returned)
+            }
+            Happening::AlarmTurned { measure, turn, direction, .. } => {
+                self.write_event(target_id, event.at, "alarm", &format!("{direction} of {measure}: {turn}"))
+            }
+            Happening::BaselineChosen(baseline) => {
+                let epoch = baseline.as_ref().map(|baseline| baseline.epoch.id);
+                baselines::choose(self.history.connection(), target_id, event.at, epoch)
             }
             Happening::Away { reason, .. } => self.write_event(target_id, event.at, "away", reason),
             Happening::CanaryEnded(canary) => canaries::note(self.history.connection(), target_id, event.at, *canary),

@@ -79,6 +79,7 @@ pub(super) fn soak(board: &Board, target: &TargetId, grid: Grid, done: usize) {
         epoch: Arc::new(epoch(3, "0.12.9")),
         grid: Arc::new(grid),
         samples: Arc::default(),
+        named: None,
         before: Some(Arc::new(epoch(2, "0.12.8"))),
     });
     for cycle in 1..=2 {

@@ -61,15 +61,16 @@ fn a_cycle_sends_what_the_bill_says() {
     assert_eq!(code, Some(0), "{said}");
     // Copies are 2×1, 4×1; measured 1×1, 1×3, 2×3, 4×3, 1×4, 2×4, 4×4.
     assert_eq!(row(&said, "cells"), Some("9: 7 measured, 2 copies of those"));
-    assert_eq!(row(&said, "requests"), Some("22, and 14 warm-ups"));
-    let tokens = "about 1408 of prompts and 176 of answers; warm-ups about 896 of prompts and at most 112 of answers";
+    assert_eq!(row(&said, "samples"), Some("9, the reference cell 1×1 among them several times"));
+    assert_eq!(row(&said, "requests"), Some("24, and 16 warm-ups"));
+    let tokens = "about 1536 of prompts and 192 of answers; warm-ups about 1024 of prompts and at most 128 of answers";
     assert_eq!(row(&said, "tokens"), Some(tokens));
 
     let mut once = stage.once(&[target], 1);
     assert_eq!(once.code(), Some(0), "{}", once.stderr());
     // One more, as long as a warm-up, introduces the target.
-    assert!(once.stdout().contains("requests, warm-ups included: 37, 0 failed"), "{}", once.stdout());
-    assert!(once.stdout().contains(&format!("output tokens, warm-ups included: {}\n", 176 + 112 + 8)));
+    assert!(once.stdout().contains("requests, warm-ups included: 41, 0 failed"), "{}", once.stdout());
+    assert!(once.stdout().contains(&format!("output tokens, warm-ups included: {}\n", 192 + 128 + 8)));
 }
 
 #[test]

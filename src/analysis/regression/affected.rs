@@ -4,7 +4,7 @@
 //! discoveries is kept in each cycle and in none of a thousand.
 
 use super::pool::Usuals;
-use crate::domain::Cell;
+use crate::domain::{Cell, CellChange};
 
 /// The false discovery rate at which cells are named.
 const RATE: f64 = 0.1;
@@ -12,16 +12,6 @@ const RATE: f64 = 0.1;
 const AUTOCORRELATION: f64 = 2.08;
 /// The rows before a change that a cell's level is taken from.
 const MOST_BEFORE: usize = 24;
-
-/// How one cell moved.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CellChange {
-    pub cell: Cell,
-    /// After / before.
-    pub ratio: f64,
-    /// Whether it moved by more than its own noise, at a false discovery rate of 10 %.
-    pub is_affected: bool,
-}
 
 /// How the cells moved that were measured at least twice on either side of a change. Rows are
 /// logarithms by the cells' places; NaN is missing.

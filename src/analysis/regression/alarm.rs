@@ -4,22 +4,7 @@
 //! restarts and harmless changes, and two steps that undo each other end it. All of it follows
 //! from the events in their order, so that the history restores it.
 
-use super::verdict::{ChangeEvent, CycleRef, Direction};
-use super::view::Measure;
-
-/// What has just become of an alarm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    Raised,
-    /// There was one, and there still is.
-    Persists,
-    /// The level is back within the effect.
-    Recovered,
-    /// The user took the new level, or pinned a baseline.
-    Accepted,
-    /// It was a dip.
-    Transient,
-}
+use crate::domain::{ActiveAlarm, ChangeEvent, CycleRef, Direction, Measure, Turn};
 
 /// The alarm of one measure of one target.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,19 +16,23 @@ pub struct Alarm {
     active: Option<(Direction, CycleRef)>,
     /// The last change's part of the level, while it may be a dip.
     last: f64,
-    /// The least log-ratio that matters.
+    /// The least log-ratio that mattered when the last change was told.
     minimum_effect: f64,
 }
 
 impl Alarm {
-    /// `minimum_effect` is a ratio: 0.01 is 1 %.
-    pub fn new(measure: Measure, minimum_effect: f64) -> Self {
-        Self { measure, level: 0.0, active: None, last: 0.0, minimum_effect: minimum_effect.ln_1p() }
+    pub fn new(measure: Measure) -> Self {
+        Self { measure, level: 0.0, active: None, last: 0.0, minimum_effect: 0.0 }
     }
 
-    /// The direction, and the cycle in which it was raised.
-    pub fn active(&self) -> Option<(Direction, CycleRef)> {
-        self.active
+    /// The alarm, while it is on.
+    pub fn active(&self) -> Option<ActiveAlarm> {
+        self.active.map(|(direction, since)| ActiveAlarm {
+            measure: self.measure,
+            direction,
+            since,
+            ratio: self.ratio(),
+        })
     }
 
     /// The level, as a ratio to the accepted one.
@@ -54,6 +43,7 @@ impl Alarm {
     /// A change of this measure was found.
     pub fn change(&mut self, event: &ChangeEvent) -> Turn {
         self.last = event.ratio.value.ln();
+        self.minimum_effect = event.minimum_effect.ln_1p();
         self.level += self.last;
         self.settle(event.detected)
     }
@@ -100,8 +90,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::analysis::regression::verdict::{Cause, Ratio};
-    use crate::analysis::regression::{Component, Scope};
+    use crate::domain::{Cause, Component, Ratio, Scope};
 
     fn at(cycle: u64) -> CycleRef {
         CycleRef { cycle, at: Timestamp::UNIX_EPOCH }
@@ -120,11 +109,16 @@ mod tests {
             cycles_before: 20,
             cycles_after: 2,
             affected: Vec::new(),
+            minimum_effect: 0.01,
         }
     }
 
+    fn is_on(alarm: &Alarm) -> Option<(Direction, CycleRef)> {
+        alarm.active().map(|alarm| (alarm.direction, alarm.since))
+    }
+
     fn alarm() -> Alarm {
-        Alarm::new(Measure::TokensPerSecond, 0.01)
+        Alarm::new(Measure::TokensPerSecond)
     }
 
     #[test]
@@ -133,7 +127,7 @@ mod tests {
         assert_eq!(alarm.change(&change(10, 0.92)), Turn::Raised);
         assert_eq!(alarm.change(&change(20, 1.02)), Turn::Persists);
         assert_eq!(alarm.change(&change(30, 0.95)), Turn::Persists);
-        assert_eq!(alarm.active(), Some((Direction::Regression, at(10))));
+        assert_eq!(is_on(&alarm), Some((Direction::Regression, at(10))));
         assert!((alarm.ratio() - 0.891).abs() < 0.001);
     }
 
@@ -142,7 +136,7 @@ mod tests {
         let mut alarm = alarm();
         alarm.change(&change(10, 0.92));
         assert_eq!(alarm.change(&change(20, 1.08)), Turn::Recovered);
-        assert_eq!((alarm.active(), alarm.ratio()), (None, 1.0));
+        assert_eq!((is_on(&alarm), alarm.ratio()), (None, 1.0));
     }
 
     #[test]
@@ -151,9 +145,9 @@ mod tests {
         assert_eq!(alarm.accept(), None);
         alarm.change(&change(10, 0.92));
         assert_eq!(alarm.accept(), Some(Turn::Accepted));
-        assert_eq!(alarm.active(), None);
+        assert_eq!(is_on(&alarm), None);
         assert_eq!(alarm.change(&change(20, 1.09)), Turn::Raised);
-        assert_eq!(alarm.active(), Some((Direction::Improvement, at(20))));
+        assert_eq!(is_on(&alarm), Some((Direction::Improvement, at(20))));
     }
 
     #[test]
@@ -161,7 +155,7 @@ mod tests {
         let mut alarm = alarm();
         alarm.change(&change(10, 0.8));
         assert_eq!(alarm.withdraw(at(15)), Turn::Transient);
-        assert_eq!((alarm.active(), alarm.ratio()), (None, 1.0));
+        assert_eq!((is_on(&alarm), alarm.ratio()), (None, 1.0));
     }
 
     #[test]
@@ -169,6 +163,6 @@ mod tests {
         let mut alarm = alarm();
         alarm.change(&change(10, 0.92));
         assert_eq!(alarm.change(&change(20, 1.3)), Turn::Raised);
-        assert_eq!(alarm.active(), Some((Direction::Improvement, at(20))));
+        assert_eq!(is_on(&alarm), Some((Direction::Improvement, at(20))));
     }
 }

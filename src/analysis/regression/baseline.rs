@@ -1,6 +1,9 @@
 //! Which earlier epoch the running one is held against.
 
-use crate::domain::EpochId;
+use std::collections::BTreeSet;
+
+use crate::domain::environment::SOURCE;
+use crate::domain::{Epoch, EpochId};
 
 use super::compare::LEAST_BASELINE_CYCLES;
 
@@ -26,9 +29,46 @@ pub fn choose(earlier: &[EarlierEpoch], pinned: Option<EpochId>) -> Option<Epoch
     pinned.or_else(|| earlier.iter().filter(is_fit).map(|epoch| epoch.id).max())
 }
 
+/// What differs in the loads of two epochs, each as `key: before → after`: they cannot be
+/// compared where anything does. What an imported epoch does not tell is no difference.
+pub fn load_differences(before: &Epoch, after: &Epoch) -> Vec<String> {
+    let is_in_part = before.source().is_some() || after.source().is_some();
+    let keys: BTreeSet<&String> = before.load.keys().chain(after.load.keys()).filter(|key| *key != SOURCE).collect();
+    let differs = |key: &String| {
+        let (old, new) = (before.load.get(key), after.load.get(key));
+        let is_unknown = is_in_part && (old.is_none() || new.is_none());
+        let word = |value: Option<&String>| value.map_or("none", String::as_str).to_owned();
+        (old != new && !is_unknown).then(|| format!("{key}: {} → {}", word(old), word(new)))
+    };
+    keys.into_iter().filter_map(differs).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::domain::Facts;
+
+    #[test]
+    fn what_an_import_does_not_tell_is_no_difference_of_loads() {
+        let check = |old: &[(&str, &str)], new: &[(&str, &str)], expected: &[&str]| {
+            let epoch = |load: &[(&str, &str)]| Epoch {
+                id: EpochId(1),
+                identity: Facts::new(),
+                load: load.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+                first_seen: Timestamp::UNIX_EPOCH,
+                last_seen: Timestamp::UNIX_EPOCH,
+            };
+            assert_eq!(load_differences(&epoch(old), &epoch(new)), expected, "{old:?} {new:?}");
+        };
+        let load = [("api", "openai"), ("output_tokens", "200")];
+        check(&load, &load, &[]);
+        check(&load, &[("api", "openai"), ("output_tokens", "64")], &["output_tokens: 200 → 64"]);
+        check(&load, &[("api", "openai")], &["output_tokens: 200 → none"]);
+        check(&[("source", "a file"), ("api", "openai")], &load, &[]);
+        check(&[("source", "a file"), ("api", "ollama")], &load, &["api: ollama → openai"]);
+    }
 
     #[test]
     fn the_newest_fit_epoch_is_the_baseline() {

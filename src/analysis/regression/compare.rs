@@ -2,60 +2,24 @@
 //!
 //! The same pooling and the same test as the detector's, at a boundary that is known.
 
-use super::affected::{CellChange, cell_changes};
+use super::affected::cell_changes;
 use super::line::{Line, Prior};
 use super::pool::{Registry, Usuals};
 use super::shapes::{Shape, Surroundings, Warmup};
 use super::track::{COMMON, COMMON_ROWS, own_factor};
-use super::verdict::{Direction, Ratio};
-use super::view::{CycleView, Measure};
+use super::verdict::ratio;
+use super::view::CycleView;
+use crate::domain::{Comparison, Measure, Verdict};
 
 /// Cycles that a baseline needs to be one, unless the user chose it.
 pub const LEAST_BASELINE_CYCLES: usize = 3;
 /// Cycles that are needed of what is compared with it.
 pub const LEAST_CURRENT_CYCLES: usize = 2;
 /// The newest cycles of an epoch that are weighed.
-const MOST_CYCLES: usize = 60;
+pub const MOST_CYCLES: usize = 60;
 /// How far apart two epochs are held to be, cycles: nothing of the noise is left, and drift
 /// is not that of the months between them.
 const APART: f64 = 12.0;
-
-/// Two epochs compared in one measure.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Comparison {
-    pub measure: Measure,
-    pub verdict: Verdict,
-    /// Complete enough cycles of each.
-    pub baseline_cycles: usize,
-    pub current_cycles: usize,
-    /// By cell, where both epochs measured it twice.
-    pub cells: Vec<CellChange>,
-}
-
-/// What is said of a measure.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Verdict {
-    /// Too few cycles, or no cell in common.
-    TooFew,
-    /// Current / baseline.
-    Says(Ratio),
-}
-
-impl Comparison {
-    /// Whether there is a change of at least `minimum_effect` (a ratio, 0.01 is 1 %), and in
-    /// which direction: its value is beyond, and its interval does not hold 1.
-    pub fn beyond(&self, minimum_effect: f64) -> Option<Direction> {
-        let Verdict::Says(ratio) = self.verdict else { return None };
-        let is_sure = ratio.lower > 1.0 || ratio.upper < 1.0;
-        let is_large = ratio.value.ln().abs() >= minimum_effect.ln_1p();
-        (is_sure && is_large).then(|| Direction::of(self.measure, ratio.value.ln()))
-    }
-
-    /// The same, of regressions by at least `limit` alone.
-    pub fn is_regression(&self, limit: f64) -> bool {
-        self.beyond(limit) == Some(Direction::Regression)
-    }
-}
 
 /// Compares two epochs by the cells that they share, each measure by itself. Cycles are in
 /// their order; `is_chosen` says that the user named the baseline, which then needs no number
@@ -121,7 +85,7 @@ fn compare_measure(
     let prior = Prior { variance: own + common * common, rows: COMMON_ROWS };
     let line = Line::new(&y, &surroundings, Line::USUAL_PHI, prior);
     if let Some(effect) = line.effect(Shape::Step, start) {
-        comparison.verdict = Verdict::Says(Ratio::new(effect.size, effect.standard_error, line.noise_rows));
+        comparison.verdict = Verdict::Says(ratio(effect.size, effect.standard_error, line.noise_rows));
     }
     comparison.cells = cell_changes(&registry.cells, &usuals, &old_logs, &new_logs);
     if comparison.beyond(0.0).is_none() {
@@ -152,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::analysis::regression::CellFigures;
-    use crate::domain::{Cell, Facts};
+    use crate::domain::{Cell, Direction, Facts, Ratio};
 
     /// Cycles of four cells that wobble by half a percent, at a level.
     fn epoch(start_hour: i64, cycles: usize, level: f64, batches: &[u32]) -> Vec<CycleView> {

@@ -3,27 +3,15 @@
 //! Its memory is bounded by the grid and the window. All it knows, it knows from the last
 //! few hundred cycles, so that it is restored by replaying them.
 
-use super::environment::{Component, Known};
+use super::environment::Known;
 use super::pool::{Registry, median};
 use super::search::Thresholds;
 use super::track::{Row, Told, Track};
-use super::verdict::{ChangeEvent, CycleRef, Finding};
-use super::view::{CycleView, Measure};
+use super::verdict::Finding;
+use super::view::CycleView;
+use crate::domain::{ChangeEvent, Component, CycleRef, Measure};
 
-/// What the user decides.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
-    /// The least change that is told, as a ratio: 0.01 is 1 %.
-    pub minimum_effect: f64,
-    /// How many false alarms in 1,000 cycles are put up with.
-    pub false_alarms_per_1000_cycles: f64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { minimum_effect: 0.01, false_alarms_per_1000_cycles: 0.5 }
-    }
-}
+pub use crate::domain::plan::RegressionPlan as Settings;
 
 impl Settings {
     /// Deviations at which the default rate of false alarms is kept: measured, see

@@ -1,60 +1,6 @@
 //! Which component of an identity changed from one cycle to the next.
 
-use std::fmt;
-
-use crate::domain::Facts;
-
-/// A part of the environment that can change, in the words of `llmsoak_environment_changes_total`.
-///
-/// In the order in which they are suspected: of several that changed at once, the first names
-/// the cause, since an update of the driver brings its CUDA and often a kernel with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Component {
-    Driver,
-    Gpu,
-    Cuda,
-    Kernel,
-    Server,
-    Model,
-    Slots,
-    Label,
-}
-
-impl Component {
-    /// The component that a key of the identity belongs to; a key of the user's is a label.
-    pub fn of_key(key: &str) -> Self {
-        match key {
-            "driver" | "driver_version" => Self::Driver,
-            "gpu" | "gpu_count" | "power_limit" => Self::Gpu,
-            "cuda" | "cuda_version" => Self::Cuda,
-            "kernel" => Self::Kernel,
-            "server" | "server_version" => Self::Server,
-            "model" | "model_digest" | "model_file" | "quantization" => Self::Model,
-            "slots" | "context_per_slot" => Self::Slots,
-            _ => Self::Label,
-        }
-    }
-
-    /// The word for it in metrics and events.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Driver => "driver",
-            Self::Gpu => "gpu",
-            Self::Cuda => "cuda",
-            Self::Kernel => "kernel",
-            Self::Server => "server",
-            Self::Model => "model",
-            Self::Slots => "slots",
-            Self::Label => "label",
-        }
-    }
-}
-
-impl fmt::Display for Component {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::domain::{Component, Facts};
 
 /// The most keys of an identity that are remembered; more are not looked at.
 const MOST_KEYS: usize = 256;

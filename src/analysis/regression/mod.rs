@@ -7,9 +7,10 @@
 //! tests a change against that, `shapes` say what is no change, `line` holds all of it; `search` looks for the best
 //! explanation, `track` follows one measure, [`Detector`] all of them, `affected` names cells.
 //! [`compare`](compare()) judges two epochs, [`baseline`] chooses the earlier one, [`alarm`] is
-//! an alarm's life.
+//! an alarm's life, [`alarms`] are all of a target.
 
 pub mod alarm;
+pub mod alarms;
 pub mod baseline;
 pub mod compare;
 pub mod environment;
@@ -30,11 +31,13 @@ mod track;
 #[cfg(test)]
 mod tests;
 
-pub use affected::CellChange;
-pub use alarm::{Alarm, Turn};
-pub use compare::{Comparison, Verdict, compare};
+pub use alarm::Alarm;
+pub use alarms::{Alarms, Turned};
+pub use compare::compare;
 pub use detector::{Detector, Settings};
-pub use environment::Component;
-pub use scope::Scope;
-pub use verdict::{Cause, ChangeEvent, CycleRef, Direction, Finding, Ratio};
-pub use view::{CellFigures, CycleView, Measure};
+pub use verdict::Finding;
+pub use view::{CellFigures, CycleView};
+
+pub use crate::domain::change::{
+    Cause, CellChange, ChangeEvent, Comparison, Component, CycleRef, Direction, Measure, Ratio, Scope, Turn, Verdict,
+};

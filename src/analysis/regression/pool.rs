@@ -4,9 +4,9 @@
 //! missing in a cycle moves no mean. Cells count by their noise, and one that is far off in
 //! a cycle counts as if it were near.
 
-use super::scope::Scope;
-use super::view::{CellFigures, Measure};
-use crate::domain::Cell;
+use super::scope::parts_of;
+use super::view::CellFigures;
+use crate::domain::{Cell, Measure, Scope};
 
 /// The most cells that are followed; more are not looked at.
 const MOST_CELLS: usize = 4096;
@@ -62,7 +62,7 @@ impl Registry {
             scope,
             members: places().filter(|(_, cell)| scope.contains(**cell)).map(|(place, _)| place).collect(),
         };
-        self.parts = Scope::of_grid(&self.cells).into_iter().map(part).collect();
+        self.parts = parts_of(&self.cells).into_iter().map(part).collect();
         true
     }
 

@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::affected::cell_changes;
-use super::environment::Component;
 use super::line::{Designs, Line, Prior};
 use super::noise::Jumps;
 use super::pool::{Registry, Usuals, median};
-use super::scope::Scope;
 use super::search::{Candidate, Clue, Thresholds};
 use super::shapes::{Shape, Surroundings, Warmup};
-use super::verdict::{Cause, ChangeEvent, CycleRef, Direction, Finding, Ratio};
-use super::view::Measure;
-use crate::domain::Cell;
+use super::verdict::{Finding, ratio};
+use crate::domain::{Cause, Cell, ChangeEvent, Component, CycleRef, Direction, Measure, Scope};
 
 /// The rows that are looked at: since the last accepted change, and at most these.
 const WINDOW: usize = 100;
@@ -250,7 +247,7 @@ impl Track {
             }
         }
         let (_, part, candidate, line) = best?;
-        Some(Finding::Changed(self.accept(registry, part, candidate, &line, told)?))
+        Some(Finding::Changed(self.accept(registry, part, candidate, &line, told, thresholds.minimum_effect)?))
     }
 
     /// Tells a change and begins a new window with it.
@@ -261,6 +258,7 @@ impl Track {
         candidate: Candidate,
         line: &Line,
         told: &[Told],
+        minimum_effect: f64,
     ) -> Option<ChangeEvent> {
         let first = *line.rows.get(candidate.first)?;
         let row = self.rows.get(first)?;
@@ -284,13 +282,14 @@ impl Track {
             direction: Direction::of(self.measure, size),
             detected: self.rows.last()?.at,
             changed,
-            ratio: Ratio::new(size, error, line.noise_rows),
+            ratio: ratio(size, error, line.noise_rows),
             cause,
             components,
             scope: registry.parts.get(part)?.scope,
             cycles_before: candidate.before,
             cycles_after: candidate.after,
             affected: self.affected(registry, first),
+            minimum_effect: minimum_effect.exp_m1(),
         };
         self.settling = Some((row.position, size));
         self.carry_noise(registry);

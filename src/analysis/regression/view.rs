@@ -2,43 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{Cell, Facts};
-
-/// A figure that is watched for changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Measure {
-    TokensPerSecond,
-    TimeToFirstToken,
-    InterTokenLatency,
-}
-
-impl Measure {
-    /// Every measure, in the order of [`Measure::index`].
-    pub const ALL: [Self; 3] = [Self::TokensPerSecond, Self::TimeToFirstToken, Self::InterTokenLatency];
-
-    /// The word for it in metrics and events.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TokensPerSecond => "tokens_per_second",
-            Self::TimeToFirstToken => "time_to_first_token",
-            Self::InterTokenLatency => "inter_token_latency",
-        }
-    }
-
-    /// Its place in [`CellFigures::figures`].
-    pub const fn index(self) -> usize {
-        match self {
-            Self::TokensPerSecond => 0,
-            Self::TimeToFirstToken => 1,
-            Self::InterTokenLatency => 2,
-        }
-    }
-
-    /// Whether more of it is better; of latencies, less is.
-    pub const fn is_better_higher(self) -> bool {
-        matches!(self, Self::TokensPerSecond)
-    }
-}
+use crate::domain::{Cell, Facts, Measure, Quantiles, Sample};
 
 /// What one cycle measured of one cell; `None` is a missing measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +13,14 @@ pub struct CellFigures {
 }
 
 impl CellFigures {
+    /// What a sample says of its cell.
+    pub fn of(sample: &Sample) -> Self {
+        let measured = &sample.measurement;
+        let p50 = |quantiles: Option<Quantiles>| quantiles.map(|quantiles| quantiles.p50);
+        let (ttft, itl) = (p50(measured.time_to_first_token), p50(measured.inter_token_latency));
+        Self { cell: sample.cell, figures: [Some(measured.tokens_per_second), ttft, itl] }
+    }
+
     /// The natural logarithm of a figure, where there is a positive and finite one.
     pub fn log(&self, measure: Measure) -> Option<f64> {
         let figure = self.figures.get(measure.index()).copied().flatten()?;

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::domain::Endpoint;
-use crate::domain::plan::{Api, CellDetail, CellOrder, HistogramLabels, Language};
+use crate::domain::plan::{Api, CellDetail, CellOrder, HistogramLabels, Language, ScheduleMode};
 use crate::domain::slots::SlotsMode;
 
 use super::kind::Choices;
@@ -35,6 +35,9 @@ const RETENTION: RangeInclusive<Duration> = DAY..=Duration::from_secs(3650 * 86_
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 const PAUSE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 const CYCLE_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=YEAR;
+/// A change of half is none that has to be looked for.
+const MINIMUM_EFFECT: RangeInclusive<f64> = 0.0..=0.49;
+pub(super) const FALSE_ALARMS: RangeInclusive<f64> = 0.001..=100.0;
 /// A model is loaded in less than a minute, or the canary would do nothing else.
 const CANARY_EVERY: RangeInclusive<Duration> = Duration::from_secs(60)..=YEAR;
 const REPORT_EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=YEAR;
@@ -42,6 +45,10 @@ const REPORT_EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=YEAR;
 const TIMER_LAG: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 const RATIO: RangeInclusive<f64> = 0.0..=1.0;
 const CLIENT_CPU: RangeInclusive<f64> = 0.01..=1.0;
+/// Fewer have no spread; more are beyond the report, which reads so many of a cell.
+pub(super) const WINDOW_SAMPLES: RangeInclusive<usize> = 3..=1000;
+const ESTIMATE_WINDOW: RangeInclusive<Duration> = Duration::from_secs(60)..=YEAR;
+const SERVICE_LEVEL: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 const LOAD_RATIO: RangeInclusive<f64> = 1.0..=1e6;
 const POLLS_IN_EXCESS: RangeInclusive<u32> = 1..=1000;
 const TOKENS: RangeInclusive<u64> = 0..=LARGEST_EXACT;
@@ -67,6 +74,8 @@ const MOST_WORDS: usize = 256;
 pub(super) const APIS: Choices<Api> = &[("auto", Api::Auto), ("ollama", Api::Ollama), ("openai", Api::OpenAi)];
 pub(super) const ENDPOINTS: Choices<Endpoint> =
     &[(Endpoint::Completions.as_str(), Endpoint::Completions), (Endpoint::Chat.as_str(), Endpoint::Chat)];
+pub(super) const SCHEDULE_MODES: Choices<ScheduleMode> =
+    &[("full", ScheduleMode::Full), ("adaptive", ScheduleMode::Adaptive)];
 pub(super) const ORDERS: Choices<CellOrder> = &[("shuffled", CellOrder::Shuffled), ("ascending", CellOrder::Ascending)];
 /// Whether prefix caches are avoided.
 pub(super) const PREFIX_CACHE: Choices<bool> = &[("avoid", true), ("allow", false)];

@@ -3,19 +3,20 @@
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use crate::domain::Windows;
 use crate::domain::plan::SchedulePlan;
+use crate::domain::{EstimatePlan, Windows};
 
 use super::super::files::Surroundings;
 use super::super::kind::{duration, flag, one_of, share, whole};
 use super::super::problem::Fault;
 use super::super::section::Section;
-use super::super::value::seed;
+use super::super::value::{reference_cell, seed};
 use super::super::window::{Zone, window, zone};
-use super::{CYCLE_INTERVAL, MAX_DUTY, MOST_WINDOWS, ORDERS, PAUSE, SEED, WARMUP_REQUESTS};
+use super::{CYCLE_INTERVAL, MAX_DUTY, MOST_WINDOWS, ORDERS, PAUSE, SCHEDULE_MODES, SEED, WARMUP_REQUESTS};
 
 /// The schedule, and whether its seed was drawn.
 pub(super) fn schedule(s: &mut Section<'_>, around: Surroundings<'_>) -> (SchedulePlan, bool) {
+    let mode = s.take("mode", one_of(SCHEDULE_MODES));
     let order = s.take("order", one_of(ORDERS));
     let given = s.take_or("seed", None, seed(SEED));
     let seed = match given {
@@ -24,6 +25,7 @@ pub(super) fn schedule(s: &mut Section<'_>, around: Surroundings<'_>) -> (Schedu
     };
     let default = SchedulePlan::with_seed(seed);
     let plan = SchedulePlan {
+        mode: mode.unwrap_or(default.mode),
         order: order.unwrap_or(default.order),
         seed,
         pause_between_samples: s.take_or("pause_between_samples", default.pause_between_samples, duration(PAUSE)),
@@ -33,6 +35,10 @@ pub(super) fn schedule(s: &mut Section<'_>, around: Surroundings<'_>) -> (Schedu
         max_duty: s.take_or("max_duty", default.max_duty, share(MAX_DUTY)),
         yield_to_foreign_load: s.take_or("yield_to_foreign_load", default.yield_to_foreign_load, flag()),
         canary_every: default.canary_every,
+        estimates: EstimatePlan {
+            reference: s.take_or("reference_cell", default.estimates.reference, reference_cell()),
+            ..default.estimates
+        },
     };
     (plan, given.is_none())
 }

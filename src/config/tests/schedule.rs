@@ -2,7 +2,8 @@
 
 use jiff::tz::TimeZone;
 
-use crate::domain::{Window, Windows};
+use crate::domain::plan::ScheduleMode;
+use crate::domain::{Cell, EstimatePlan, ReferenceCell, SampleWindow, ServiceLevel, Window, Windows};
 
 use super::*;
 
@@ -31,11 +32,36 @@ fn check_unsound(schedule: &str, expected: &str) {
 #[test]
 fn keys_are_read() {
     check_schedule("{order: ascending}", |s| s.order = CellOrder::Ascending);
+    check_schedule("{mode: adaptive}", |s| s.mode = ScheduleMode::Adaptive);
     check_schedule("{seed: 7}", |s| s.seed = 7);
     check_schedule("{pause_between_samples: 0s}", |s| s.pause_between_samples = Duration::ZERO);
     check_schedule("{warmup_requests: 0}", |s| s.warmup_requests = 0);
     check_schedule("{cycle_interval: 365d}", |s| s.cycle_interval = Duration::from_secs(365 * 86_400));
     check_schedule("{yield_to_foreign_load: false}", |s| s.yield_to_foreign_load = false);
+}
+
+#[test]
+fn the_reference_cell_is_a_cell_or_a_word() {
+    let check = |text: &str, expected| {
+        check_schedule(&format!("{{reference_cell: {text}}}"), |s| s.estimates.reference = expected);
+    };
+    check("auto", ReferenceCell::Auto);
+    check("off", ReferenceCell::Off);
+    check("[8, 16]", ReferenceCell::Of(Cell::new(8, 16)));
+    for (text, seen) in [("[8]", "a list"), ("[0, 4]", "a list"), ("8x16", "`8x16`"), ("8", "8")] {
+        let expected =
+            format!("reference_cell: must be auto, off, or workers and batch, not {seen}; hint: such as [4, 4]");
+        check_unsound(&format!("{{reference_cell: {text}}}"), &expected);
+    }
+}
+
+#[test]
+fn estimates_and_objectives_are_part_of_the_schedule() {
+    let rest = "estimate: {window_samples: 10, window: 1d}\nobjectives: {slo: {time_to_first_token_p95: off}}";
+    let config = from_text(&format!("{}\n{rest}", target("")), "f", around()).expect("is sound");
+    let EstimatePlan { window, service_level, .. } = config.schedule.estimates;
+    assert_eq!(window, SampleWindow { samples: 10, age: Duration::from_secs(86_400) });
+    assert_eq!(service_level, ServiceLevel { time_to_first_token_p95: None, ..ServiceLevel::default() });
 }
 
 #[test]

@@ -39,7 +39,8 @@ fn keys_of_reader() -> Keys {
     let strange = "zzzzzzzzzzzzzzzzzzzzzzzz: 1";
     let section = format!("{{{strange}}}");
     let yaml = format!(
-        "{{{strange}, storage: {section}, schedule: {section}, canary: {section}, report: {section},
+        "{{{strange}, storage: {section}, schedule: {section}, estimate: {section},
+         objectives: {{{strange}, slo: {section}}}, canary: {section}, report: {section}, regression: {section},
          metrics: {{{strange}, buckets: {section}}},
          targets: [{{{strange}, tls: {section}, grid: {section},
                     slots: {{{strange}, process: {section}}}, request: {section}, budget: {section},

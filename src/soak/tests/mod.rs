@@ -1,7 +1,9 @@
 //! The engine against the simulated server, on a paused clock: exact numbers, no sleeping.
 
 mod batch;
+mod board;
 mod canary;
+mod choice;
 mod good_neighbour;
 mod roster;
 mod slots;

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::stage::{Stage, measured_cells};
 use crate::domain::plan::{CellOrder, TargetPlan};
 use crate::domain::{Cell, Event, Grid, Happening};
-use crate::soak::order::cells_of_cycle;
+use crate::soak::order::arranged;
 
 fn grid() -> Grid {
     Grid::new(&[1, 2], &[1, 2, 4], true).expect("sound")
@@ -56,7 +56,7 @@ async fn a_target_that_stays_does_not_notice_those_that_come_change_and_go() {
     soak.await.expect("no panic");
 
     let measured: Vec<Cell> = measured_cells(&of(&events, "stays").cloned().collect::<Vec<_>>());
-    let cycles = (1..).flat_map(|cycle| cells_of_cycle(&grid(), CellOrder::Shuffled, 7, cycle));
+    let cycles = (1..).flat_map(|cycle| arranged(grid().measured(), CellOrder::Shuffled, 7, cycle));
     assert_eq!(measured, cycles.take(measured.len()).collect::<Vec<_>>(), "no cell is lost or measured twice");
     assert!(measured.len() > 4 * grid().measured().len(), "{}", measured.len());
     let drops =

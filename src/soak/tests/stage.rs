@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::plan::{BudgetPlan, Connection, GridPlan, RequestPlan, SchedulePlan, TargetPlan, ValidityPlan};
 use crate::domain::slots::SlotsPlan;
-use crate::domain::{Cell, Event, Grid, Happening, TargetId};
+use crate::domain::{Cell, EstimatePlan, Event, Grid, Happening, ReferenceCell, TargetId};
 use crate::sim::{Profile, SimOptions, SimServer};
 use crate::soak::{Bus, Control, LagMeter, Limits, MemoryBackend, Roster, Soak, SoakTarget, WallClock};
 use crate::store::Writer;
@@ -54,7 +54,9 @@ impl Stage {
         let (history, _) = Writer::open_as_task(folder.path()).expect("a new history");
         let mut bus = Bus::new(WallClock::anchored(start), Some(history.clone()));
         let events = bus.listen();
-        let schedule = SchedulePlan { pause_between_samples: Duration::ZERO, ..SchedulePlan::with_seed(7) };
+        // Each cell once a cycle, unless a test says otherwise.
+        let estimates = EstimatePlan { reference: ReferenceCell::Off, ..EstimatePlan::default() };
+        let schedule = SchedulePlan { pause_between_samples: Duration::ZERO, estimates, ..SchedulePlan::with_seed(7) };
         let server = SimServer::start(exact(slots));
         let (control, stop) = (Control::default(), CancellationToken::new());
         Self { server, folder, history, bus, events, schedule, cycles: Some(1), control, stop }

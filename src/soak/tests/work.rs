@@ -9,7 +9,7 @@ use super::stage::{Stage, exact, measured_cells};
 use crate::domain::plan::CellOrder;
 use crate::domain::{Grid, Happening, InvalidReason, SchedulerState};
 use crate::sim::{SimOptions, SimServer};
-use crate::soak::order::cells_of_cycle;
+use crate::soak::order::arranged;
 use crate::store::Reader;
 
 #[tokio::test(start_paused = true)]
@@ -17,7 +17,7 @@ async fn a_cycle_measures_each_canonical_cell_once_in_its_seeded_order() {
     let mut stage = Stage::new(50);
     let grid = Grid::legacy(true);
     let events = stage.run(vec![stage.target("t", "a", grid.clone())]).await;
-    assert_eq!(measured_cells(&events), cells_of_cycle(&grid, CellOrder::Shuffled, 7, 1));
+    assert_eq!(measured_cells(&events), arranged(grid.measured(), CellOrder::Shuffled, 7, 1));
     let history = Reader::open(stage.folder.path()).expect("a history");
     let epoch = history.newest_epoch("t", None).expect("readable").expect("measured");
     assert_eq!((epoch.complete_cycles, epoch.last_cycle, epoch.grid), (1, 1, Some(grid)));
@@ -89,7 +89,7 @@ async fn a_server_that_vanishes_in_a_cycle_is_measured_further_when_it_is_back()
     }
     soak.await.expect("no panic");
     assert_eq!(cycles, [1], "the cycle goes on");
-    assert_eq!(valid, cells_of_cycle(&grid, CellOrder::Shuffled, 7, 1));
+    assert_eq!(valid, arranged(grid.measured(), CellOrder::Shuffled, 7, 1));
     assert_eq!(rejected, [(valid[2], vec![InvalidReason::FailedRequests])]);
 }
 

@@ -14,7 +14,7 @@ use crate::web::server::aside;
 /// The newest epochs of each target, the newest first.
 pub(super) async fn epochs(State(app): Desk, asked: Asked) -> Result<Json<Value>, Refusal> {
     listed(app, asked, "epochs", |history, name, limit| {
-        let epochs = history.epochs(name, limit)?;
+        let epochs = history.newest_epochs(name, limit)?;
         Ok(epochs.iter().enumerate().map(|(number, epoch)| epoch_entry(epoch, before(&epochs, number))).collect())
     })
     .await
@@ -23,7 +23,7 @@ pub(super) async fn epochs(State(app): Desk, asked: Asked) -> Result<Json<Value>
 /// The newest events of each target, the newest first.
 pub(super) async fn events(State(app): Desk, asked: Asked) -> Result<Json<Value>, Refusal> {
     listed(app, asked, "events", |history, name, limit| {
-        Ok(history.events(name, limit)?.iter().map(event_entry).collect())
+        Ok(history.newest_events(name, limit)?.iter().map(event_entry).collect())
     })
     .await
 }

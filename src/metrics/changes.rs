@@ -1,0 +1,177 @@
+//! What changed: the alarms, the changes told so far, and the running epoch beside its baseline.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+
+use super::family::{Labelled, Reading, describe_all, families, unix_seconds, zero_or_one};
+use crate::domain::{BaselineOptimum, Cause, Direction, Measure, Ratio};
+use crate::soak::board::{Board, Changes, TargetSnapshot};
+
+const OBJECTIVE_LABELS: [&str; 3] = ["target", "model", "objective"];
+const MEASURE_LABELS: [&str; 3] = ["target", "model", "measure"];
+const CAUSE_LABELS: [&str; 4] = ["target", "model", "measure", "cause"];
+/// Objectives that a baseline may have an optimum of.
+const OBJECTIVES: usize = 3;
+
+/// The baseline for one objective.
+struct OfObjective {
+    optimum: BaselineOptimum,
+    began_at: Timestamp,
+}
+
+/// The changes of one measure.
+struct OfMeasure {
+    changes: Arc<Changes>,
+    measure: Measure,
+}
+
+impl OfMeasure {
+    fn ratio(&self) -> Option<Ratio> {
+        self.changes.compared.as_ref()?.measures.get(self.measure.index())?.ratio()
+    }
+
+    fn is_active(&self, direction: Direction) -> Option<f64> {
+        Some(zero_or_one(self.changes.is_active(direction, self.measure)))
+    }
+}
+
+/// The changes of one measure that were laid to one cause.
+struct OfCause {
+    changes: Arc<Changes>,
+    measure: Measure,
+    cause: Cause,
+}
+
+impl OfCause {
+    fn count(&self, direction: Direction) -> Option<f64> {
+        Some(self.changes.count(direction, self.measure, self.cause) as f64)
+    }
+}
+
+const OBJECTIVE_READINGS: &[Reading<OfObjective>] = &[
+    Reading {
+        name: "llmsoak_baseline_tokens_per_second",
+        help: "Token rate of the baseline at its best configuration.",
+        value: |of| Some(of.optimum.tokens_per_second),
+    },
+    Reading {
+        name: "llmsoak_baseline_epoch_timestamp_seconds",
+        help: "When the epoch that is the baseline began.",
+        value: |of| Some(unix_seconds(of.began_at)),
+    },
+];
+
+const MEASURE_READINGS: &[Reading<OfMeasure>] = &[
+    Reading {
+        name: "llmsoak_change_ratio",
+        help: "Running epoch / baseline, paired and pooled over the grid.",
+        value: |of| Some(of.ratio()?.value),
+    },
+    Reading {
+        name: "llmsoak_change_ratio_lower",
+        help: "Lower end of the 95 % interval of the ratio.",
+        value: |of| Some(of.ratio()?.lower),
+    },
+    Reading {
+        name: "llmsoak_change_ratio_upper",
+        help: "Upper end of the 95 % interval of the ratio.",
+        value: |of| Some(of.ratio()?.upper),
+    },
+    Reading {
+        name: "llmsoak_regression_active",
+        help: "Whether the measure is worse than the level that was last accepted.",
+        value: |of| of.is_active(Direction::Regression),
+    },
+    Reading {
+        name: "llmsoak_improvement_active",
+        help: "Whether the measure is better than the level that was last accepted.",
+        value: |of| of.is_active(Direction::Improvement),
+    },
+    Reading {
+        name: "llmsoak_change_detected_timestamp_seconds",
+        help: "When a change was last found.",
+        value: |of| of.changes.detected_at.get(&of.measure).copied().map(unix_seconds),
+    },
+];
+
+const CAUSE_READINGS: &[Reading<OfCause>] = &[
+    Reading {
+        name: "llmsoak_regressions_total",
+        help: "Changes for the worse that were found, by cause.",
+        value: |of| of.count(Direction::Regression),
+    },
+    Reading {
+        name: "llmsoak_improvements_total",
+        help: "Changes for the better that were found, by cause.",
+        value: |of| of.count(Direction::Improvement),
+    },
+];
+
+/// How many series a target has here when all of it is known.
+pub(super) fn series() -> usize {
+    let measures = Measure::ALL.len();
+    OBJECTIVE_READINGS.len() * OBJECTIVES
+        + MEASURE_READINGS.len() * measures
+        + CAUSE_READINGS.len() * measures * Cause::ALL.len()
+}
+
+/// Collects the changes of all targets.
+#[derive(Debug)]
+pub(super) struct ChangeMetrics {
+    board: Board,
+    descriptions: Vec<Desc>,
+}
+
+impl ChangeMetrics {
+    pub(super) fn new(board: Board) -> Result<Self, prometheus::Error> {
+        let mut descriptions = describe_all(OBJECTIVE_READINGS, &OBJECTIVE_LABELS)?;
+        descriptions.extend(describe_all(MEASURE_READINGS, &MEASURE_LABELS)?);
+        descriptions.extend(describe_all(CAUSE_READINGS, &CAUSE_LABELS)?);
+        Ok(Self { board, descriptions })
+    }
+}
+
+impl Collector for ChangeMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let snapshot = self.board.snapshot();
+        let targets = || snapshot.targets.values().map(AsRef::as_ref);
+        let objectives: Vec<_> = targets().flat_map(objectives).collect();
+        let measures: Vec<_> = targets().flat_map(measures).collect();
+        let causes: Vec<_> = targets().flat_map(causes).collect();
+        let of_objectives = families(OBJECTIVE_READINGS, &objectives);
+        of_objectives.chain(families(MEASURE_READINGS, &measures)).chain(families(CAUSE_READINGS, &causes)).collect()
+    }
+}
+
+fn objectives(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<OfObjective>> {
+    target.changes.baseline.iter().flat_map(|baseline| {
+        baseline.optima.iter().map(|&optimum| {
+            let labels = [("target", &*target.id.name), ("model", &*target.id.model), ("objective", optimum.objective)];
+            Labelled::new(&labels, OfObjective { optimum, began_at: baseline.epoch.first_seen })
+        })
+    })
+}
+
+fn measures(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<OfMeasure>> {
+    Measure::ALL.into_iter().map(|measure| {
+        let labels = [("target", &*target.id.name), ("model", &*target.id.model), ("measure", measure.as_str())];
+        Labelled::new(&labels, OfMeasure { changes: target.changes.clone(), measure })
+    })
+}
+
+fn causes(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<OfCause>> {
+    Measure::ALL.into_iter().flat_map(move |measure| {
+        Cause::ALL.iter().map(move |&cause| {
+            let (name, model) = (("target", &*target.id.name), ("model", &*target.id.model));
+            let labels = [name, model, ("measure", measure.as_str()), ("cause", cause.as_str())];
+            Labelled::new(&labels, OfCause { changes: target.changes.clone(), measure, cause })
+        })
+    })
+}
