@@ -5,6 +5,7 @@
 //! has to allow. Beside the floors below, this folder uses `metrics` and `report` of its own
 //! floor.
 
+mod alarms;
 mod api;
 #[cfg(test)]
 mod api_tests;

@@ -15,7 +15,7 @@ use super::health::stands_still_since;
 use super::html::{counted, encoded, escaped, head, model_element, percent, rate, repeats, span, time, time_element};
 use super::measure::Measure;
 use super::server::{Desk, Fault, live_page};
-use super::{App, grid};
+use super::{App, alarms, grid};
 use crate::analysis::slots::RowSlots;
 use crate::domain::SchedulerState;
 use crate::soak::board::Note;
@@ -85,16 +85,17 @@ fn section(target: &TargetSnapshot, number: usize, has_link: bool, view: View) -
     } else {
         String::new()
     };
-    let alarm = stands_still_since(target, now).map_or_else(String::new, |since| {
+    let still = stands_still_since(target, now).map_or_else(String::new, |since| {
         format!("<p class=\"warning\">Stands still: a sample was due at {}.</p>\n", time_element(since, now))
     });
     format!(
         "<section aria-labelledby=\"target-{number}\">\n<div class=\"name\"><h2 id=\"target-{number}\">{name}</h2> \
          {} <span class=\"badge {class}\">{up}</span> \
-         {link}</div>\n{}{alarm}{}\
+         {link}</div>\n{}{still}{}{}\
          <div class=\"tiles\">\n{}{}{}</div>\n{}{}</section>\n",
         model_element(&target.id.model),
         facts(target),
+        alarms::lines(target, view),
         mismatches(target),
         optimum_tile(target),
         now_tile(target, now),

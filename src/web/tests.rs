@@ -10,7 +10,7 @@ use tower::ServiceExt as _;
 
 use super::fixture::{app, board, now, soak, tell};
 use super::{App, Lifecycle, ReloadRequest, router};
-use crate::domain::{Grid, Happening, SchedulerState, TargetId};
+use crate::domain::{ActiveAlarm, CycleRef, Direction, Grid, Happening, Measure, SchedulerState, TargetId, Turn};
 use crate::report::{Chart, Report, snapshot};
 use crate::soak::Control;
 
@@ -389,4 +389,31 @@ async fn the_grid_shows_the_measure_that_was_chosen() {
         assert!(page.contains(&heading.replace("&#39;", "'")) && page.contains(cell), "{measure}: {page}");
         assert_eq!(page.matches("#grid-0\" aria-current=\"true\"").count(), 1, "{measure}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_is_on_the_page_and_in_the_api_while_it_lasts() {
+    let board = board(&[("workstation", "gemma3:4b")]);
+    let target = TargetId::new("workstation", "gemma3:4b");
+    let turned = |turn, active| Happening::AlarmTurned {
+        measure: Measure::TimeToFirstToken,
+        turn,
+        direction: Direction::Regression,
+        active,
+    };
+    let alarm = ActiveAlarm {
+        measure: Measure::TimeToFirstToken,
+        direction: Direction::Regression,
+        since: CycleRef { cycle: 7, at: now() },
+        ratio: 1.082,
+    };
+    tell(&board, &target, turned(Turn::Raised, Some(alarm)));
+    let app = app(board.clone(), "/nowhere");
+    let words =
+        "Slower: the time to first token is 8.2 % above what it was, since <time datetime=\"2026-11-24T17:01:02Z\">";
+    assert!(check(&app, "/", StatusCode::OK).await.contains(words));
+    let told = check(&app, "/api/v1/status", StatusCode::OK).await;
+    assert!(told.contains(r#""measure":"time_to_first_token","ratio":1.082"#), "{told}");
+    tell(&board, &target, turned(Turn::Recovered, None));
+    assert!(!check(&app, "/", StatusCode::OK).await.contains("Slower"));
 }

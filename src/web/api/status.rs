@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Asked, Desk, members, names, optional_seconds, seconds};
 use crate::metrics::figures;
 use crate::soak::TargetSnapshot;
+use crate::web::alarms;
 use crate::web::health::stands_still_since;
 
 /// The state of the program and of each target's work.
@@ -19,6 +20,7 @@ pub(super) async fn status(State(app): Desk, asked: Asked) -> Json<Value> {
             "scheduler_state_until_timestamp_seconds": optional_seconds(target.state_until),
             "cycle": target.cycle,
             "stands_still": stands_still_since(target, asked.now).is_some(),
+            "alarms": alarms::listed(target),
             "notes": target.notes.iter().rev().map(|note| json!({
                 "timestamp_seconds": seconds(note.at), "text": note.text,
             })).collect::<Vec<_>>(),
