@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use llmsoak::analysis::quantile::quantiles;
 use llmsoak::domain::{
-    Cell, EpochId, Event, Facts, Grid, Happening, Latencies, Measurement, Sample, TargetId, TokenSource,
+    Cell, Conditions, EpochId, Event, Facts, Grid, Happening, Latencies, Measurement, Sample, TargetId, TokenSource,
 };
 use llmsoak::store::{FILE_NAME, Sighting, Writer};
 use rusqlite::Connection;
@@ -160,6 +160,7 @@ fn measured(epoch: EpochId, number: i64, cell: Cell) -> Event {
         gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0002),
         client_cpu_ratio: 0.01,
+        conditions: Conditions::default(),
     };
     let completed_at = at(number);
     let sample = Sample {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::parallelism::DecodingLevel;
 use super::quantile::{median, quantiles};
-use crate::domain::{Cell, Latencies, Measurement, RequestRecord, TokenSource};
+use crate::domain::{Cell, Conditions, Latencies, Measurement, RequestRecord, TokenSource};
 
 /// The share of the possible streams that must decode for the steady rate to count.
 const STEADY_SHARE: f64 = 0.9;
@@ -76,6 +76,7 @@ pub fn measure(records: &[RequestRecord], circumstances: Circumstances) -> Optio
         gpu_share: circumstances.gpu_share,
         timer_lag_p99_seconds: circumstances.timer_lag_p99.map(|lag| lag.as_secs_f64()),
         client_cpu_ratio: circumstances.client_cpu_ratio,
+        conditions: Conditions::default(),
     };
     Some((measurement, latencies))
 }

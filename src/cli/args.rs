@@ -15,9 +15,11 @@ use clap_complete::Shell;
 
 use super::source::SourceArgs;
 
+mod changes;
 mod history;
 
 pub use super::listen::ListenAddress;
+pub use changes::{BacktestArgs, BaselineArgs, BaselineCommand, BaselinePlace, CompareArgs, CompareFormat};
 pub use history::{ExportArgs, ExportFormat, ExportTable, ImportArgs, ReportArgs, ReportLanguage};
 
 /// A Prometheus-instrumented soak exporter for LLM inference servers.
@@ -50,6 +52,10 @@ pub enum Command {
     Import(ImportArgs),
     /// Write the history out
     Export(ExportArgs),
+    /// Compare two epochs: what changed, by how much, how surely
+    Compare(CompareArgs),
+    /// Say what the running epoch is held against, or change it
+    Baseline(BaselineArgs),
     /// Replay recorded cycles through the detector of changes, one at a time, as if live
     Backtest(BacktestArgs),
     /// Print shell completions
@@ -166,6 +172,12 @@ pub struct OnceArgs {
     /// Cycles to measure
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub cycles: u32,
+    /// Compare with the baseline afterwards, and exit 4 or 5 as `llmsoak compare` does
+    #[arg(long)]
+    pub compare: bool,
+    /// With --compare: least regression that is too much, as a ratio: 3% or 0.03
+    #[arg(long, value_name = "RATIO", default_value = "3%", value_parser = changes::ratio, requires = "compare")]
+    pub fail_on: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -181,22 +193,6 @@ pub struct CheckArgs {
     /// Print the JSON Schema of configuration files instead
     #[arg(long)]
     pub schema: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, clap::Args)]
-pub struct BacktestArgs {
-    /// File of recorded cycles, a JSON object a line; - for stdin
-    #[arg(long, value_name = "FILE")]
-    pub input: PathBuf,
-    /// File to write the events to, a JSON object a line [default: stdout]
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Least change to tell, as a ratio: 1% or 0.01
-    #[arg(long, value_name = "RATIO", default_value = "1%", value_parser = ratio)]
-    pub minimum_effect: f64,
-    /// False alarms to put up with in 1,000 cycles
-    #[arg(long, value_name = "RATE", default_value = "0.5", value_parser = within(0.001..=100.0))]
-    pub false_alarms: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -285,13 +281,6 @@ pub fn parse(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
 /// Clap's own is 2, which `once` has for "no valid sample".
 fn exit_code(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// A part of a whole, below one half: `1%` and `0.01` are the same.
-fn ratio(text: &str) -> Result<f64, String> {
-    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
-    let ratio = number.parse().ok().map(|number: f64| number * unit).filter(|ratio| (0.0..0.5).contains(ratio));
-    ratio.ok_or_else(|| "must be a ratio from 0% to below 50%, such as 1% or 0.01".to_owned())
 }
 
 #[cfg(test)]

@@ -10,20 +10,30 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::args::DemoArgs;
-use super::run::{bind, deaf};
-use super::session::{Mode, Session, service_runtime};
-use super::signals;
+use super::run::bind;
+use super::session::{Listener, Mode, Session, service_runtime};
+use super::{say, signals};
 use crate::config;
-use crate::domain::Grid;
 use crate::domain::plan::GridPlan;
+use crate::domain::{Grid, Happening};
 use crate::metrics::LogCounter;
 use crate::sim::{Profile, SimApi, SimOptions, SimServer, http};
 
-/// Fast enough for several cycles of the legacy grid in two minutes.
+/// Fast enough for a dozen cycles of the demo's grid in two minutes.
 const SPEED: f64 = 20.0;
 const OUTPUT_TOKENS: u32 = 64;
 const SLOTS: u32 = 24;
 const REPORT_EVERY: Duration = Duration::from_secs(30);
+/// A part of the legacy grid, so that a cycle takes seconds.
+const WORKERS: [u32; 5] = [4, 8, 16, 24, 32];
+const BATCH: [u32; 5] = [1, 8, 16, 24, 48];
+
+/// The server is updated after so many cycles: enough for a baseline, and for the detector to
+/// know the noise.
+const CYCLES_BEFORE_UPDATE: u64 = 6;
+const NEW_VERSION: &str = "1.1.0";
+/// What the update does to the rate.
+const NEW_RATE: f64 = 0.92;
 
 pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
     let storage = args.storage_path.clone().unwrap_or_else(temporary_folder);
@@ -34,16 +44,19 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
         let socket = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}", socket.local_addr()?);
         let server = SimServer::start(simulated());
-        tokio::spawn(http::serve(socket, server, SimApi::LlamaCpp, stop.clone().cancelled_owned()));
+        tokio::spawn(http::serve(socket, server.clone(), SimApi::LlamaCpp, stop.clone().cancelled_owned()));
 
+        let grid = Grid::new(&WORKERS, &BATCH, true)?;
         let mut config = config::without_file(&url, None, None)?;
         config.storage.path = storage;
         config.report.every = REPORT_EVERY;
         config.schedule.pause_between_samples = Duration::ZERO;
         for target in &mut config.targets {
             target.name = "demo".to_owned();
-            target.grid = GridPlan::Fixed(Grid::legacy(true));
+            target.grid = GridPlan::Fixed(grid.clone());
             target.request.output_tokens = OUTPUT_TOKENS;
+            // A simulated server does not warm the GPU that this machine may have.
+            target.environment.reads_gpu = false;
         }
         for listener in &listeners {
             let address = listener.local_addr()?;
@@ -54,9 +67,27 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
         eprintln!("llmsoak demo: data in {}", config.storage.path.display());
         let mode = Mode::Daemon { reloads: None, takes_orders: false };
         let session = Session { config, mode, listeners, log, stop };
-        session.run(deaf).await?;
+        session.run(|events| update(server, events)).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Gives the server another version, which is slower, so that there is something to find.
+async fn update(server: SimServer, mut events: Listener) {
+    let mut cycles = 0;
+    while let Some(event) = events.recv().await {
+        cycles += u64::from(matches!(event.happening, Happening::CycleEnded { .. }));
+        if cycles == CYCLES_BEFORE_UPDATE {
+            server.set_version(NEW_VERSION);
+            server.set_slowdown(1.0 / NEW_RATE);
+            let slower = (1.0 - NEW_RATE) * 100.0;
+            say(format_args!(
+                "llmsoak demo: the simulated server is updated to {NEW_VERSION} and {slower:.0} % slower from now on; \
+                 the alarm comes two cycles later"
+            ));
+            return;
+        }
+    }
 }
 
 /// One token a chunk, so that inter-token latency can be shown; otherwise as unkind as it is.

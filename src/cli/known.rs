@@ -86,6 +86,8 @@ fn known_epoch(history: &Reader, plan: &TargetPlan, id: &TargetId) -> anyhow::Re
     let samples = history.samples(&known.target, known.epoch.id)?;
     let at = known.epoch.last_seen;
     let (epoch, grid, samples) = (Arc::new(known.epoch), Arc::new(grid), Arc::new(samples));
-    let happening = Happening::EpochEntered { epoch, grid, samples, named: known.named, before: None };
+    let changes = Arc::new(history.environment_changes(id)?);
+    let named = known.named;
+    let happening = Happening::EpochEntered { epoch, grid, samples, named, before: None, changes };
     Ok(Some(Event { target: id.clone(), at, happening }))
 }

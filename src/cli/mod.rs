@@ -5,8 +5,10 @@
 
 pub mod args;
 mod backtest;
+mod baseline;
 mod bill;
 mod check;
+mod compare;
 mod demo;
 mod export;
 mod found;
@@ -16,6 +18,7 @@ mod init;
 mod known;
 mod listen;
 mod log;
+mod notifying;
 mod observe;
 mod once;
 mod probe;
@@ -58,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Report(report) => reporting::run(&report),
         Command::Import(import) => import::run(&import),
         Command::Export(export) => export::run(&export),
+        Command::Compare(compare) => compare::run(&compare),
+        Command::Baseline(baseline) => baseline::run(&baseline),
         Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Completions { shell } => {
             let mut script = Vec::new();

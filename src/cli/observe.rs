@@ -199,6 +199,7 @@ fn log(event: &Event, request: u32, board: &Board) {
             let changes = before.as_ref().map(|before| before.changes_to(epoch).join("; "));
             tracing::info!(target, epoch = epoch.id.0, known_samples = samples.len(), changes, "epoch");
         }
+        Happening::EpochLearned(epoch) => tracing::debug!(target, epoch = epoch.id.0, "more is known of the epoch"),
         Happening::CycleStarted { cycle, cells, .. } => tracing::info!(target, cycle, cells, "cycle started"),
         Happening::CycleEnded { cycle, seconds } => {
             tracing::info!(target, cycle, seconds = round(*seconds), "cycle complete");
@@ -277,6 +278,7 @@ fn log_sample(target: &str, sample: &Sample) {
 fn log_judgement(target: &str, sample: &Sample, slots: Option<u32>) {
     let measured = &sample.measurement;
     let failures: Vec<String> = measured.failures.iter().map(|(kind, count)| format!("{kind}={count}")).collect();
+    let throttled: Vec<&str> = measured.conditions.throttle_reasons.iter().map(|reason| reason.as_str()).collect();
     tracing::debug!(
         target,
         cycle = sample.cycle,
@@ -291,6 +293,9 @@ fn log_judgement(target: &str, sample: &Sample, slots: Option<u32>) {
         cpu = round(measured.client_cpu_ratio),
         queue_ms = measured.queue_wait.map(|quantiles| round(quantiles.p50 * 1e3)),
         load_seconds = measured.load_seconds.map(round),
+        gpu_celsius = measured.conditions.gpu_temperature_celsius,
+        gpu_watts = measured.conditions.power_watts.map(round),
+        throttled = throttled.join(","),
         requests = measured.requests,
         failures = failures.join(","),
         output = measured.output_tokens,
@@ -338,7 +343,8 @@ mod tests {
             let epoch =
                 Epoch { id: EpochId(1), first_seen: at, last_seen: at, identity: Facts::new(), load: Facts::new() };
             let (epoch, samples) = (Arc::new(epoch), Arc::default());
-            let happening = Happening::EpochEntered { epoch, grid: grid.clone(), samples, named: None, before: None };
+            let (grid, changes) = (grid.clone(), Arc::default());
+            let happening = Happening::EpochEntered { epoch, grid, samples, named: None, before: None, changes };
             let event = Event { target: target.clone(), at, happening };
             board.apply(&event);
             assert_eq!(bound.excess(&event, &board.snapshot()), expected);

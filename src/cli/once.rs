@@ -1,5 +1,6 @@
 //! `llmsoak once`: a few cycles, the report, the totals.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use super::args::OnceArgs;
+use super::compare;
 use super::log::Log;
 use super::print;
 use super::progress::{Drawing, Progress};
@@ -15,9 +17,11 @@ use super::reporting::Reports;
 use super::run::configured;
 use super::session::{Listener, Mode, Session, service_runtime};
 use super::signals;
+use crate::config::Config;
 use crate::domain::{Event, Happening};
 use crate::metrics::ReportCounter;
 use crate::soak::WallClock;
+use crate::store::Reader;
 
 /// No valid sample, or a target that was given up.
 const NOT_MEASURED: u8 = 2;
@@ -43,6 +47,7 @@ pub(super) fn run(args: &OnceArgs, log: &Log) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     let totals = Arc::new(Mutex::new(Totals::default()));
     let progress = Progress::new(args.cycles.into(), config.targets.len());
+    let (storage, names) = (config.storage.path.clone(), names(&config));
     let reports = Reports::new(&config, WallClock::System, ReportCounter::default());
     let (interrupted, given_up, written) = service_runtime()?.block_on(async {
         signals::watch(stop.clone(), INTERRUPTED.into())?;
@@ -65,10 +70,29 @@ pub(super) fn run(args: &OnceArgs, log: &Log) -> anyhow::Result<ExitCode> {
         INTERRUPTED
     } else if totals.valid_samples == 0 || given_up {
         NOT_MEASURED
+    } else if args.compare {
+        compare_all(&storage, &names, args.fail_on)?
     } else {
         0
     };
     Ok(ExitCode::from(code))
+}
+
+fn names(config: &Config) -> Vec<String> {
+    config.targets.iter().map(|target| target.name.clone()).collect()
+}
+
+/// Compares what has just been measured with the baselines; returns how that ends.
+fn compare_all(storage: &Path, names: &[String], limit: f64) -> anyhow::Result<u8> {
+    let history = Reader::open(storage)?;
+    let mut judged = Vec::new();
+    for name in names {
+        if let Some(newest) = history.newest_epoch(name, None)? {
+            judged.push(compare::judge(&history, &newest.target, None, None)?);
+        }
+    }
+    print(format!("\n{}", compare::tables(&judged, limit)));
+    Ok(compare::code(&judged, limit))
 }
 
 /// What somebody at a terminal sees.

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::known::{Newcomers, restored};
+use super::notifying::notify;
 use super::observe::Observer;
 use super::reload::{Origin, Reloader};
 use super::reporting::write_on_schedule;
@@ -22,7 +23,7 @@ use super::retention;
 use super::staff::Staff;
 use crate::config::Config;
 use crate::domain::{Event, TargetId};
-use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
+use crate::metrics::{LogCounter, Metrics, NotificationCounter, ProcessSources, ReloadStatus, ReportCounter};
 use crate::soak::{Board, Bus, Control, LagMeter, Limits, Roster, Soak, WallClock, WatchPlan, Watcher};
 use crate::store::Writer;
 use crate::web;
@@ -83,9 +84,11 @@ impl Session {
         let (history, scribe) = Writer::open(&config.storage.path)?;
         let (status, lag, reports_written) =
             (ReloadStatus::new(clock.now()), LagMeter::default(), ReportCounter::default());
+        let notified = NotificationCounter::default();
         let sources = ProcessSources {
             log,
             reports: reports_written.clone(),
+            notifications: notified.clone(),
             reload: status.clone(),
             lag: lag.clone(),
             storage: history.status(),
@@ -100,7 +103,7 @@ impl Session {
         let targets = staff.targets(&config, clock.now())?;
         let mut bus = Bus::new(clock, Some(history.clone()));
         let (observed, heard) = (bus.listen(), bus.listen());
-        let reported = matches!(mode, Mode::Daemon { .. }).then(|| bus.listen());
+        let daemon = matches!(mode, Mode::Daemon { .. }).then(|| [bus.listen(), bus.listen()]);
         // What the watcher says does not come back to it: it would wait for itself.
         let wanted = running.subscribe();
         let plan = move || {
@@ -140,7 +143,8 @@ impl Session {
         tasks.spawn(observer.observe(observed, config.metrics.clone()));
         tasks.spawn(watcher.run(watched));
         tasks.spawn(listen(heard));
-        if let Some(reported) = reported {
+        if let Some([reported, told]) = daemon {
+            tasks.spawn(notify(running.subscribe(), notified, told));
             // A run of a few cycles deletes nothing of what somebody else keeps.
             tasks.spawn(retention::keep(running.subscribe(), history.clone(), clock, stop.clone()));
             tasks.spawn(write_on_schedule(running.subscribe(), clock, reports_written, reported, stop.clone()));

@@ -4,7 +4,7 @@
 //! changed on the disk reaches it without a stop.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -14,8 +14,9 @@ use crate::client::Client;
 use crate::config::{self, Config};
 use crate::domain::TargetId;
 use crate::domain::plan::{Secret, TargetPlan};
+use crate::environment::{Machine, Places};
 use crate::soak::budget::DAY;
-use crate::soak::{HttpBackend, SoakTarget, Switch};
+use crate::soak::{HttpBackend, SoakTarget, Surroundings, Switch};
 use crate::store::Reader;
 
 /// What runs, though another file may bear its name by now.
@@ -108,5 +109,15 @@ fn target(history: &Reader, post: &Post, now: Timestamp) -> anyhow::Result<SoakT
     let spent = history.spending(&plan.name, since)?;
     let id = TargetId::new(&plan.name, &model.unwrap_or_default());
     let canary_at = history.newest_canary(&id)?.map(|(at, _)| at);
-    Ok(SoakTarget { id, backend: Arc::new(backend), plan: plan.clone(), spent, canary_at })
+    let surroundings = Arc::new(surroundings(post)?);
+    Ok(SoakTarget { id, backend: Arc::new(backend), surroundings, plan: plan.clone(), spent, canary_at })
+}
+
+/// Of a server elsewhere this machine's kernel and GPUs say nothing.
+fn surroundings(post: &Post) -> anyhow::Result<Surroundings> {
+    let plan = &post.plan;
+    let is_local = post.client.is_on_this_machine();
+    let machine = is_local.then(|| Machine::start(Places::default(), plan.environment.reads_gpu)).transpose();
+    let machine = machine.context("cannot start a thread that asks about this machine")?;
+    Ok(Surroundings::new(&plan.name, &plan.environment, machine, Path::new(OWN_EXECUTABLE)))
 }

@@ -1,6 +1,7 @@
 //! The connection to one server: pool, headers, TLS, and what its errors mean.
 
 use std::error::Error as _;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,11 +139,13 @@ impl Client {
         timeout(PROBE_TIMEOUT, ask).await.map_err(late)?
     }
 
-    /// Whether the address can be of no other machine.
+    /// Whether the address can be of no other machine. A tunnel may lead elsewhere all the same.
     pub fn is_on_this_machine(&self) -> bool {
         let Ok(url) = reqwest::Url::parse(&self.base) else { return false };
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        // Nothing is sent: the system refuses an address that it does not have.
+        let is_own = |address: IpAddr| address.is_loopback() || UdpSocket::bind((address, 0)).is_ok();
+        host == "localhost" || host.parse().is_ok_and(is_own)
     }
 
     /// Whether anything listens at the address, whatever it says.

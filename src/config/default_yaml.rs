@@ -8,21 +8,22 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::domain::plan::{
-    Connection, MetricsPlan, Prompts, RegressionPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan, ValidityPlan,
-};
-use crate::domain::slots::{CommandPlan, SlotsMode};
+use crate::domain::notify::NOTIFY_TIMEOUT;
+use crate::domain::plan::{MetricsPlan, RegressionPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan};
 use crate::domain::{Endpoint, LatencyMeasure, SampleWindow, ServiceLevel};
 
 use super::keys::{
-    APIS, CELL_DETAILS, CONNECT_TIMEOUT, CONTEXT_PER_SLOT, ENDPOINTS, FALSE_ALARMS, HISTOGRAM_LABELS, LANGUAGES,
-    MAX_DUTY, ORDERS, OUTPUT_TOKENS, PREFIX_CACHE, PRESETS, PROMPT_TOKENS, READY_TIMEOUT, REPORTS_KEPT, SCHEDULE_MODES,
-    SERVER_PRESETS, SLOTS_MODES, TEMPERATURE, WARMUP_REQUESTS, WINDOW_SAMPLES, default_grid,
+    CELL_DETAILS, FALSE_ALARMS, HISTOGRAM_LABELS, LANGUAGES, MAX_DUTY, ORDERS, REPORTS_KEPT, SCHEDULE_MODES,
+    WARMUP_REQUESTS, WINDOW_SAMPLES,
 };
 use super::kind::{Choices, percent, words};
 use super::value::{AUTO, OFF, lists};
 use super::window::LOCAL;
 use crate::domain::duration::show;
+
+mod target;
+
+use target::target;
 
 /// What a configuration says of its one target; all else in it is default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +68,8 @@ pub fn default_yaml() -> String {
 
 /// The configuration file of a draft, every key in it.
 pub fn draft_yaml(draft: &Draft) -> String {
-    let target = [target(draft), grid(draft), slots(), request(draft), budget(), validity()].concat();
-    let decided = [storage(), target, schedule(), estimate(), objectives(), canary()].concat();
-    let yaml = [decided, report(), regression(), metrics()].concat();
+    let decided = [storage(), target(draft), schedule(), estimate(), objectives(), canary()].concat();
+    let yaml = [decided, report(), regression(), notify(), metrics()].concat();
     remarked(&aligned(&yaml), &draft.remarks)
 }
 
@@ -158,151 +158,6 @@ fn storage() -> String {
     )
 }
 
-fn target(draft: &Draft) -> String {
-    let default = Connection::default();
-    format!(
-        "targets: # at least one; each is one model on one server
-  - name: {name} # labels series and names a folder of reports: 1 to 64 of A-Z a-z 0-9 . _ -
-    url: {url} # http or https, perhaps with a path; no credentials
-    {model} # left out: the server's first
-    api: {api} # {apis}; auto: found out by asking
-    # lane: gpu0 # targets of one lane never run at the same time; left out: the URL's host
-    {api_key_file} # sent as a bearer token; relative files lie beside this one
-    # api_key_env: LLM_API_KEY # or the environment variable that holds it
-    headers: {{}} # sent with every request, as `name: value`
-    tls:
-      # ca_file: ca.pem # PEM certificates to trust beside the system's
-      insecure_skip_verify: {insecure} # true: the server's certificate is not looked at
-",
-        name = scalar(&draft.name),
-        url = scalar(&draft.url),
-        model = optional("model", draft.model.as_deref(), "gemma3:4b"),
-        api_key_file = optional("api_key_file", draft.api_key_file.as_deref(), "/run/secrets/key"),
-        api = word(APIS, default.api),
-        apis = words(APIS, " | "),
-        insecure = default.tls_insecure_skip_verify,
-    )
-}
-
-fn grid(draft: &Draft) -> String {
-    let (preset, _) = default_grid();
-    // A key that is not used starts with a mark.
-    let (preset_mark, axes_mark) = if draft.axes.is_some() { ("# ", "") } else { ("", "# ") };
-    let (workers, batch) = draft.axes.clone().unwrap_or_else(|| (vec![1, 2, 4, 8], vec![1, 4, 16, 32]));
-    format!(
-        "    grid: # a preset, or both of the lists
-      {preset_mark}preset: {preset} # {presets}; auto: fitted to the server's slots, legacy: 14 × 9 cells
-      {axes_mark}workers: {workers:?} # requests in flight at once, or the server's slots: see slots
-      {axes_mark}batch: {batch:?} # requests of one measurement
-      # share_equivalent_cells: false # left out: cells of one batch with workers ≥ batch are measured once
-",
-        preset = word(PRESETS, preset),
-        presets = words(PRESETS, " | "),
-    )
-}
-
-fn slots() -> String {
-    format!(
-        "    slots: # whose number the workers are
-      mode: {mode} # {modes}; client: so many requests in flight, server: so many slots of its own
-      process: # with mode server: it runs as a child of llmsoak, started anew for each row
-        # preset: ollama # {presets}, at the target's url
-        # arguments: [--model, m.gguf] # added to those of the preset
-        # command: [serve, \"{workers}\"] # or a command line of your own; {workers} is the number
-        # environment: {{NP: \"{workers}\"}} # variables beside llmsoak's own
-        # context_per_slot: 4096 # {context_bounds}; a command has workers times as much as {context}
-      # command: [./slots, \"{workers}\"] # or a command that gives a server its slots and ends
-      ready_timeout: {ready} # until the server must answer with other slots
-",
-        mode = word(SLOTS_MODES, SlotsMode::Client),
-        modes = words(SLOTS_MODES, " | "),
-        presets = words(SERVER_PRESETS, " | "),
-        workers = CommandPlan::WORKERS,
-        context = CommandPlan::CONTEXT,
-        context_bounds = bounds(&CONTEXT_PER_SLOT),
-        ready = show(READY_TIMEOUT),
-    )
-}
-
-fn request(draft: &Draft) -> String {
-    let default = RequestPlan::default();
-    let prompt_tokens = match default.prompts {
-        Prompts::BuiltIn { tokens } => tokens.to_string(),
-        Prompts::Lines { .. } => String::new(),
-    };
-    format!(
-        "    request:
-      endpoint: {endpoint} # {endpoints}
-      prompt_tokens: {prompt_tokens} # length of the built-in prompts, {prompt_bounds}
-      # prompts_file: prompts.txt # or prompts of your own, one a line
-      prefix_cache: {cache} # {caches}; avoid: every prompt starts with words of its own
-      output_tokens: {output_tokens} # length of an answer, {output_bounds}
-      ignore_eos: {ignore_eos} # true: no answer ends earlier, where the server allows it
-      temperature: {temperature} # {temperature_bounds}
-      timeout: {timeout} # for a whole request; more where the warm-up took long
-      connect_timeout: {connect} # until the server takes the connection
-      first_token_timeout: {first} # since the server's last sign of progress on any request
-      between_tokens_timeout: {between} # from one token of an answer to the next
-",
-        endpoint = word(ENDPOINTS, draft.endpoint),
-        endpoints = words(ENDPOINTS, " | "),
-        prompt_bounds = bounds(&PROMPT_TOKENS),
-        cache = word(PREFIX_CACHE, default.avoid_prefix_cache),
-        caches = words(PREFIX_CACHE, " | "),
-        output_tokens = draft.output_tokens,
-        output_bounds = bounds(&OUTPUT_TOKENS),
-        ignore_eos = default.ignore_eos,
-        temperature = default.temperature,
-        temperature_bounds = bounds(&TEMPERATURE),
-        timeout = show(default.timeout),
-        connect = show(CONNECT_TIMEOUT),
-        first = show(default.first_token_timeout),
-        between = show(default.between_tokens_timeout),
-    )
-}
-
-fn budget() -> String {
-    "    budget: # the most that is sent and asked for, warm-ups included
-      # requests_per_hour: 500 # in any hour
-      # requests_per_day: 5000 # in any day
-      # tokens_per_hour: 200000 # in any hour, prompt and output together
-      # tokens_per_day: 2000000 # in any day, prompt and output together
-"
-    .to_owned()
-}
-
-fn validity() -> String {
-    let default = ValidityPlan::default();
-    format!(
-        "    validity: # the bounds beyond which a sample is rejected
-      timer_lag: {lag} # p99 of the client's own; this or the next, whichever is larger
-      timer_lag_ratio: {lag_ratio} # of the sample's median inter-token latency
-      client_cpu: {cpu} # of the processor time of the measuring threads
-      cached_prompt_tokens: {cached} # in a request; this or the next, whichever is larger
-      cached_prompt_ratio: {cached_ratio} # of its prompt
-      load_time: {load} # of the model; this or the next, whichever is larger
-      load_ratio: {load_ratio} # times the epoch's median load time
-      failed_requests: {failed} # of its requests
-      polls_in_excess: {polls} # from so many looks on that show requests of others
-      foreign_tokens: {foreign} # of others; this or the next, whichever is larger
-      foreign_tokens_ratio: {foreign_ratio} # of the sample's own tokens
-      output_length: {length} # from the cell's usual mean length; more where lengths vary
-",
-        lag = show(default.timer_lag),
-        lag_ratio = percent(default.timer_lag_ratio),
-        cpu = percent(default.client_cpu_ratio),
-        cached = default.cached_prompt_tokens,
-        cached_ratio = percent(default.cached_prompt_ratio),
-        load = show(default.load_time),
-        load_ratio = default.load_time_of_median,
-        failed = percent(default.failed_requests_ratio),
-        polls = default.polls_in_excess,
-        foreign = default.foreign_tokens,
-        foreign_ratio = percent(default.foreign_tokens_ratio),
-        length = percent(default.output_length_ratio),
-    )
-}
-
 fn schedule() -> String {
     let default = SchedulePlan::with_seed(0);
     format!(
@@ -357,6 +212,24 @@ fn objectives() -> String {
 ",
         ttft = limit(default.time_to_first_token_p95),
         itl = limit(default.inter_token_latency_p95),
+    )
+}
+
+fn notify() -> String {
+    let timeout = show(NOTIFY_TIMEOUT);
+    format!(
+        "notify: # who is told of changes, alarms and their ends
+  webhook: # JSON by POST; its key text is what chat programs show
+    # url: https://chat.example/hooks/x1 # nobody is told without it
+    # url_file: /run/secrets/hook # or the file that holds it
+    headers: {{}} # sent along, as `name: value`
+    timeout: {timeout} # of one attempt; there are six, the last after a quarter of an hour
+  grafana: # annotations, with the tag llmsoak
+    # url: http://127.0.0.1:3000 # nothing is sent without it
+    # token_file: /run/secrets/grafana # of a service account; relative files lie beside this one
+    # token_env: GRAFANA_TOKEN # or the environment variable that holds it
+    timeout: {timeout} # likewise
+"
     )
 }
 
@@ -436,67 +309,4 @@ fn bounds(range: &RangeInclusive<impl Display>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::load::drafted;
-    use super::*;
-    use crate::domain::Grid;
-    use crate::domain::plan::GridPlan;
-
-    fn check_scalar(text: &str, expected: &str) {
-        assert_eq!(scalar(text), expected);
-    }
-
-    #[test]
-    fn what_could_be_taken_for_something_else_is_quoted() {
-        check_scalar("gemma3:4b", "gemma3:4b");
-        check_scalar("http://127.0.0.1:1/v2", "http://127.0.0.1:1/v2");
-        check_scalar("/models/a+b.gguf", "/models/a+b.gguf");
-        for word in ["1.0", "1e3", "On", "null", "~", "-", "a: b", "a #b", "[a]", "&a", "*a", "x:", ".inf", " a", "a b"]
-        {
-            check_scalar(word, &format!("\"{word}\""));
-        }
-        check_scalar("a\"b\\c", r#""a\"b\\c""#);
-        check_scalar("a\u{2028}\u{feff}b", r#""a\U00002028\U0000feffb""#);
-    }
-
-    #[test]
-    fn remarks_stand_above_their_keys_and_break_no_line() {
-        let quoted = "offers\r\n  x: 1\u{85}\u{2028}".to_owned() + &"word ".repeat(30);
-        let remarks = vec![("workers", "told: 4 slots".to_owned()), ("model", quoted)];
-        let yaml = draft_yaml(&Draft { remarks, ..Draft::default() });
-        let lines: Vec<&str> = yaml.lines().collect();
-        let place = |start: &str| lines.iter().position(|line| line.starts_with(start)).expect(start);
-        assert_eq!(lines[place("      # told: 4 slots") + 1].split(':').next(), Some("      # workers"));
-        assert_eq!(lines[place("    # model:") - 2].split("word").next(), Some("    # offers?? x: 1??"));
-        assert!(lines[place("    # model:") - 1].starts_with("    # word"));
-    }
-
-    #[test]
-    fn axes_stand_in_the_place_of_the_preset() {
-        let axes = Some((vec![1, 2], vec![1, 2, 4]));
-        let config = drafted(&Draft { axes, ..Draft::default() }).expect("is sound");
-        let expected = Grid::new(&[1, 2], &[1, 2, 4], true).expect("axes are sound");
-        assert_eq!(config.targets[0].grid, GridPlan::Fixed(expected));
-    }
-
-    /// Names as servers may have them, and those that YAML has a meaning for.
-    fn model() -> impl Strategy<Value = String> {
-        let odd =
-            ["true", "NO", "~", "0x1f", "1_000", "1:30", ".nan", "2026-01-01", "- a", "? a", "!!int 1", "<<", "%a"];
-        prop_oneof!["\\PC{1,60}", "[ -~]{1,60}", prop::sample::select(odd.to_vec()).prop_map(str::to_owned)]
-            .prop_filter("not blank", |name| !name.trim().is_empty())
-    }
-
-    proptest! {
-        #[test]
-        fn any_model_name_survives(name in model()) {
-            let remarks = vec![("model", format!("others: {name}"))];
-            let draft = Draft { model: Some(name.clone()), remarks, ..Draft::default() };
-            let config = drafted(&draft).map_err(|problems| TestCaseError::fail(problems.to_string()))?;
-            prop_assert_eq!(config.targets[0].model.as_deref(), Some(name.as_str()));
-            prop_assert_eq!(&config.targets[0].connection.url, &draft.url);
-        }
-    }
-}
+mod tests;

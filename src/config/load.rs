@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use crate::domain::notify::NotifyPlan;
 use crate::domain::plan::{
-    BudgetPlan, Connection, GridPlan, MetricsPlan, RegressionPlan, ReportPlan, RequestPlan, SchedulePlan, StoragePlan,
-    TargetPlan, ValidityPlan,
+    BudgetPlan, Connection, EnvironmentPlan, GridPlan, MetricsPlan, RegressionPlan, ReportPlan, RequestPlan,
+    SchedulePlan, StoragePlan, TargetPlan, ValidityPlan,
 };
 use crate::domain::slots::SlotsPlan;
 
@@ -78,6 +79,7 @@ fn single_target(url: &str, model: Option<&str>, key_file: Option<&Path>, proble
         slots: SlotsPlan::default(),
         request: RequestPlan::default(),
         budget: BudgetPlan::default(),
+        environment: EnvironmentPlan::default(),
         validity: ValidityPlan::default(),
     };
     Some(Config {
@@ -88,5 +90,6 @@ fn single_target(url: &str, model: Option<&str>, key_file: Option<&Path>, proble
         report: ReportPlan::default(),
         regression: RegressionPlan::default(),
         metrics: MetricsPlan::default(),
+        notify: NotifyPlan::default(),
     })
 }

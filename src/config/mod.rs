@@ -10,6 +10,7 @@
 
 use std::path::PathBuf;
 
+use crate::domain::notify::NotifyPlan;
 use crate::domain::plan::{MetricsPlan, RegressionPlan, ReportPlan, SchedulePlan, StoragePlan, TargetPlan};
 
 mod default_yaml;
@@ -49,6 +50,8 @@ pub struct Config {
     pub report: ReportPlan,
     pub regression: RegressionPlan,
     pub metrics: MetricsPlan,
+    /// Who is told of changes.
+    pub notify: NotifyPlan,
 }
 
 /// The folder of the reports within the storage folder.

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::domain::plan::Secret;
 use crate::domain::{Cell, Grid, ReferenceCell};
 
+use super::keys::MOST_WORDS;
 use super::kind::{Kind, duration, number_in, seen, text, whole};
 use super::problem::Fault;
 use super::tree::{Node, Value};
@@ -174,6 +175,38 @@ pub(super) fn word() -> Kind<'static, String> {
     })
 }
 
+/// A command line: a program and its arguments, without a shell.
+pub(super) fn command_line() -> Kind<'static, Vec<String>> {
+    let word = word();
+    let schema = json!({"type": "array", "items": word.schema(), "minItems": 1, "maxItems": MOST_WORDS});
+    Kind::new(schema, move |node| {
+        let form = |what: &str| Fault::new(what).hint("such as [cat, /etc/driver-version]");
+        let Value::List(items) = &node.value else {
+            return Err(form(&format!("must be a list of words, not {}", node.value.kind())));
+        };
+        let words: Vec<String> = items.iter().map(|item| word.read(item)).collect::<Result<_, _>>()?;
+        match words.first() {
+            Some(_) if words.len() > MOST_WORDS => Err(Fault::new(format!("must be at most {MOST_WORDS} words"))),
+            Some(program) if !program.trim().is_empty() => Ok(words),
+            _ => Err(form("must begin with a program")),
+        }
+    })
+}
+
+/// The characters of a fact's name, as a pattern of JSON Schema.
+pub(super) const FACT_NAME: &str = "^[a-z][a-z0-9_]{0,63}$";
+
+/// The name of a fact of the identity, written as those that there are.
+pub(super) fn fact_name(name: &str) -> Result<String, Fault> {
+    let is_sound = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !starts_well || !name.chars().all(is_sound) || name.len() > NAME_CHARACTERS {
+        let form = format!("must have a name of 1 to {NAME_CHARACTERS} characters of a-z 0-9 _, a letter first");
+        return Err(Fault::new(form));
+    }
+    Ok(name.to_owned())
+}
+
 /// The characters of a variable's name, as a pattern of JSON Schema.
 pub(super) const VARIABLE_NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 
@@ -197,6 +230,17 @@ pub(super) struct ServerUrl {
     pub(super) port: u16,
     pub(super) is_https: bool,
     pub(super) has_path: bool,
+}
+
+/// The address of a webhook. It may be a secret, so no message repeats it.
+pub(super) fn webhook_url() -> Kind<'static, Secret> {
+    text().with(json!({"pattern": "^https?://."})).and_then(|text| checked_webhook(Secret::new(text)))
+}
+
+pub(super) fn checked_webhook(url: Secret) -> Result<Secret, Fault> {
+    let is_web = reqwest::Url::parse(url.reveal()).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    let fault = || Fault::new("must lead to an address that starts with http:// or https://");
+    is_web.then_some(url).ok_or_else(fault)
 }
 
 pub(super) fn server_url() -> Kind<'static, ServerUrl> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::cell::Cell;
+use super::component::Component;
 use super::environment::{Epoch, EpochId};
 use super::failure::named;
 
@@ -80,42 +81,6 @@ named! {
         EnvironmentChange = "environment_change",
         UnexplainedStep = "unexplained_step",
         SlowDecay = "slow_decay",
-    }
-}
-
-named! {
-    /// A part of the environment that can change, in the words of `llmsoak_environment_changes_total`.
-    ///
-    /// In the order in which they are suspected: of several that changed at once, the first names
-    /// the cause, since an update of the driver brings its CUDA and often a kernel with it.
-    Component {
-        Driver = "driver",
-        Gpu = "gpu",
-        Cuda = "cuda",
-        Kernel = "kernel",
-        Server = "server",
-        Model = "model",
-        Slots = "slots",
-        Label = "label",
-        /// What shapes the requests: no part of the identity, and never the cause of a change,
-        /// for what is measured under another load is not compared.
-        Load = "load",
-    }
-}
-
-impl Component {
-    /// The component that a key of the identity belongs to; a key of the user's is a label.
-    pub fn of_key(key: &str) -> Self {
-        match key {
-            "driver" | "driver_version" => Self::Driver,
-            "gpu" | "gpu_count" | "power_limit" => Self::Gpu,
-            "cuda" | "cuda_version" => Self::Cuda,
-            "kernel" => Self::Kernel,
-            "server" | "server_version" => Self::Server,
-            "model" | "model_digest" | "model_file" | "quantization" => Self::Model,
-            "slots" | "context_per_slot" => Self::Slots,
-            _ => Self::Label,
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::component::Component;
 use super::failure::InvalidReason;
 use super::request::Endpoint;
 use super::slots::SlotsMode;
@@ -221,13 +222,17 @@ impl Epoch {
     /// What differs in `next`, each as `key: before → after`. What only one of them knows is
     /// no difference.
     pub fn changes_to(&self, next: &Self) -> Vec<String> {
-        let before = self.identity.iter().chain(&self.load);
-        let after = |key: &String| next.identity.get(key).or_else(|| next.load.get(key));
-        before
-            .filter_map(|(key, old)| Some((key, old, after(key)?)))
-            .filter(|(_, old, new)| old != new)
-            .map(|(key, old, new)| format!("{key}: {old} → {new}"))
-            .collect()
+        let of = |before: &Facts, after: &Facts| -> Vec<String> {
+            let both = before.iter().filter_map(|(key, old)| Some((key, old, after.get(key)?)));
+            both.filter(|(_, old, new)| old != new).map(|(key, old, new)| format!("{key}: {old} → {new}")).collect()
+        };
+        [of(&self.identity, &next.identity), of(&self.load, &next.load)].concat()
+    }
+
+    /// The components that are other ones in `next`.
+    pub fn changed_to(&self, next: &Self) -> BTreeSet<Component> {
+        let load = (self.load != next.load).then_some(Component::Load);
+        self.differing(&next.identity).map(Component::of_key).chain(load).collect()
     }
 
     /// Adds what is known now and was not before.

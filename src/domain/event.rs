@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::canary::Canary;
 use super::cell::{Cell, Grid};
 use super::change::{ActiveAlarm, Baseline, ChangeEvent, ChangeRecord, Compared, CycleRef, Direction, Measure, Turn};
+use super::component::EnvironmentChanges;
 use super::environment::{Epoch, ServerIdentity, TargetId};
 use super::failure::{FailureKind, RequestFailure, named};
 use super::optimum::NamedCells;
@@ -90,7 +91,8 @@ pub enum Happening {
         reason: String,
     },
     /// The epoch that is measured from now on, with what was measured in it before: restored
-    /// at a start, or new. `before` is the epoch that ended.
+    /// at a start, or new. `before` is the epoch that ended, `changes` is all that changed so
+    /// far in the target's history, this time included.
     EpochEntered {
         epoch: Arc<Epoch>,
         grid: Arc<Grid>,
@@ -98,7 +100,11 @@ pub enum Happening {
         /// The cells that were named best in it.
         named: Option<NamedCells>,
         before: Option<Arc<Epoch>>,
+        /// What changed from epoch to epoch until now.
+        changes: Arc<EnvironmentChanges>,
     },
+    /// More is known of the running epoch than when it was entered.
+    EpochLearned(Arc<Epoch>),
     /// `due_at`: when the cycle should be complete, going by the one before.
     CycleStarted {
         cycle: u64,
@@ -171,6 +177,7 @@ impl Happening {
             | Self::StateChanged { .. }
             | Self::SampleDropped { .. }
             | Self::Identified(_)
+            | Self::EpochLearned(_)
             | Self::CycleStarted { .. }
             | Self::SampleStarted { .. }
             | Self::RequestStarted

@@ -9,11 +9,14 @@ pub mod canary;
 pub mod cell;
 pub mod change;
 pub mod checksum;
+pub mod component;
+pub mod conditions;
 pub mod duration;
 pub mod entry;
 pub mod environment;
 pub mod event;
 pub mod failure;
+pub mod notify;
 pub mod occupancy;
 pub mod optimum;
 pub mod plan;
@@ -28,9 +31,11 @@ pub use canary::Canary;
 pub use cell::{Cell, Grid, GridError};
 pub use change::{
     ActiveAlarm, Baseline, BaselineOptimum, BaselineOrder, Cause, CellChange, ChangeEvent, ChangeRecord, Compared,
-    Comparison, Component, CycleRef, Direction, Measure, OrderKind, Ratio, Scope, ToldChange, Turn, Verdict,
+    Comparison, CycleRef, Direction, Measure, OrderKind, Ratio, Scope, ToldChange, Turn, Verdict,
 };
 pub use checksum::checksum;
+pub use component::{Component, ComponentChanges, EnvironmentChanges};
+pub use conditions::{Conditions, GpuReading, ThrottleReason};
 pub use entry::{CycleEntry, Entry, EntryKind, EpochEntry, EventEntry};
 pub use environment::{Epoch, EpochId, Facts, Load, ServerIdentity, ServerKind, TargetId};
 pub use event::{Event, Happening, SchedulerState};

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cell::Grid;
+use super::environment::Facts;
 use super::optimum::EstimatePlan;
 use super::request::Endpoint;
 use super::sample::LatencyMeasure;
-use super::slots::SlotsPlan;
+use super::slots::{CommandLine, SlotsPlan};
 use super::window::Windows;
 
 /// A value that is never shown: its `Debug` hides it, it has no `Display`.
@@ -164,7 +165,25 @@ pub struct TargetPlan {
     pub slots: SlotsPlan,
     pub request: RequestPlan,
     pub budget: BudgetPlan,
+    pub environment: EnvironmentPlan,
     pub validity: ValidityPlan,
+}
+
+/// What is asked about the machine of a server, beside what the server tells itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentPlan {
+    /// Whether the GPUs of this machine are asked, where the server runs on it.
+    pub reads_gpu: bool,
+    /// By the fact of the identity that the first line of their output is.
+    pub commands: BTreeMap<String, CommandLine>,
+    /// Facts that the user states.
+    pub labels: Facts,
+}
+
+impl Default for EnvironmentPlan {
+    fn default() -> Self {
+        Self { reads_gpu: true, commands: BTreeMap::new(), labels: Facts::new() }
+    }
 }
 
 /// What a target may send and get, warm-ups included. Each limit holds for any such span of

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::cell::Cell;
+use super::conditions::Conditions;
 use super::environment::{EpochId, TargetId};
 use super::failure::{FailureKind, InvalidReason, named};
 use super::request::TokenSource;
@@ -67,6 +68,16 @@ pub struct Measurement {
     pub timer_lag_p99_seconds: Option<f64>,
     /// Own processor time / (wall time × own cores).
     pub client_cpu_ratio: f64,
+    /// What the GPUs did meanwhile, where they are this machine's.
+    pub conditions: Conditions,
+}
+
+impl Measurement {
+    /// Energy of the GPUs / output tokens of successful answers, where both are known.
+    pub fn joules_per_output_token(&self) -> Option<f64> {
+        let joules = self.conditions.energy_joules.filter(|_| self.output_tokens > 0)?;
+        Some(joules / self.output_tokens as f64)
+    }
 }
 
 named! {

@@ -9,7 +9,8 @@ use std::io::{self, Read, Write};
 use csv::{Reader, ReaderBuilder, Writer};
 
 use super::Malformed;
-use super::rows::{CellRow, CycleRow, EpochRow, EventRow, GridRow, SampleRow};
+use super::rows::{CellRow, CycleRow, EpochRow, EventRow, GridRow};
+use super::sample_row::SampleRow;
 use crate::domain::environment::SOURCE;
 use crate::domain::{Cell, CycleEntry, Entry, EntryKind, Epoch, EpochEntry, EpochId, Facts, Grid, Sample};
 

@@ -5,7 +5,8 @@ use std::io::{self, BufRead, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{CellRow, CycleRow, EpochRow, EventRow, GridRow, SampleRow};
+use super::rows::{CellRow, CycleRow, EpochRow, EventRow, GridRow};
+use super::sample_row::SampleRow;
 use super::{Malformed, SCHEMA};
 use crate::domain::environment::SOURCE;
 use crate::domain::{Entry, EpochEntry, Facts};

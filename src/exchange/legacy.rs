@@ -14,7 +14,8 @@ use super::Malformed;
 use super::read::Reading;
 use crate::domain::environment::{LEGACY_SOURCE, SOURCE};
 use crate::domain::{
-    Cell, CycleEntry, Entry, Epoch, EpochEntry, EpochId, Grid, Measurement, Sample, TargetId, TokenSource, checksum,
+    Cell, Conditions, CycleEntry, Entry, Epoch, EpochEntry, EpochId, Grid, Measurement, Sample, TargetId, TokenSource,
+    checksum,
 };
 
 const TITLE: &str = "Отчет о производительности для ";
@@ -351,6 +352,7 @@ impl Printed {
             load_seconds: None,
             timer_lag_p99_seconds: None,
             client_cpu_ratio: 0.0,
+            conditions: Conditions::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod jsonl;
 mod legacy;
 mod read;
 mod rows;
+mod sample_row;
 #[cfg(test)]
 mod tests;
 mod write;

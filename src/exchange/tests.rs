@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::{Form, Format, Reading, Writing, entries, format_of};
 use crate::domain::environment::SOURCE;
 use crate::domain::{
-    Cell, CellAggregate, CycleEntry, Entry, EntryKind, Epoch, EpochEntry, EpochId, EventEntry, Facts, FailureKind,
-    Grid, InvalidReason, Measurement, Quantiles, Sample, TargetId, TokenSource,
+    Cell, CellAggregate, Conditions, CycleEntry, Entry, EntryKind, Epoch, EpochEntry, EpochId, EventEntry, Facts,
+    FailureKind, Grid, InvalidReason, Measurement, Quantiles, Sample, TargetId, ThrottleReason, TokenSource,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -52,6 +52,16 @@ fn full(unit: f64) -> Sample {
         load_seconds: Some(next()),
         timer_lag_p99_seconds: Some(next()),
         client_cpu_ratio: next(),
+        conditions: Conditions {
+            gpu_temperature_celsius: Some(next()),
+            sm_clock_megahertz: Some(next()),
+            memory_clock_megahertz: Some(next()),
+            gpu_utilization: Some(next()),
+            power_watts: Some(next()),
+            gpu_memory_used_bytes: Some(70_123_456_789),
+            throttle_reasons: [ThrottleReason::PowerCap, ThrottleReason::ClockSetting].into(),
+            energy_joules: Some(next()),
+        },
     };
     Sample {
         target: TargetId::new("a, \"b\"", "gemma3:4b"),

@@ -152,6 +152,8 @@ const FURTHER_READINGS: &[Reading<Shown>] = &[
         "Time to first token less the server's own load and prompt times, median.",
         |m| p50(m.queue_wait)
     ),
+    of_sample!("joules_per_output_token", "Energy of the GPUs / output tokens of all successful answers.", |m| m
+        .joules_per_output_token()),
     of_sample!("observed_parallelism", "Mean number of streams between first and last token.", |m| m
         .observed_parallelism),
     of_sample!("observed_parallelism_peak", "Most such streams held for half a median inter-token latency.", |m| m

@@ -2,12 +2,13 @@
 //!
 //! Counters and histograms grow with the events of the bus ([`work`]); everything that is a
 //! state comes from one snapshot of the board, so that one scrape sees one state
-//! ([`state`], [`cells`], [`changes`]). Each part lists its families in tables, from which
-//! [`size`] also says how many series they will be, and [`figures`] what their values are, for
-//! those who do not scrape. The `prometheus` crate stays in this folder.
+//! ([`state`], [`environment`], [`cells`], [`changes`]). Each part lists its families in tables,
+//! from which [`size`] also says how many series they will be, and [`figures`] what their
+//! values are, for those who do not scrape. The `prometheus` crate stays in this folder.
 
 mod cells;
 mod changes;
+mod environment;
 mod family;
 pub mod figures;
 mod histogram;
@@ -18,7 +19,7 @@ mod state;
 mod tests;
 mod work;
 
-pub use process::{LogCounter, ProcessSources, ReloadStatus, ReportCounter};
+pub use process::{LogCounter, NotificationCounter, ProcessSources, ReloadStatus, ReportCounter};
 
 use prometheus::{Registry, TextEncoder};
 
@@ -49,6 +50,7 @@ impl Metrics {
         registry.register(Box::new(work::Works::new(work.clone())?))?;
         registry.register(Box::new(state::States::new(board.clone())?))?;
         registry.register(Box::new(changes::ChangeMetrics::new(board.clone())?))?;
+        registry.register(Box::new(environment::Environments::new(board.clone())?))?;
         registry.register(Box::new(cells::Cells::new(board, plan.cells)?))?;
         Ok(Self { registry, work })
     }

@@ -19,6 +19,7 @@ use super::family::{
     zero_or_one,
 };
 use crate::domain::TargetId;
+use crate::domain::notify::Sink;
 use crate::soak::LagMeter;
 use crate::soak::board::Board;
 use crate::store::WriterStatus;
@@ -77,6 +78,33 @@ impl ReportCounter {
     }
 }
 
+/// What became of notifications, by where they went. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct NotificationCounter {
+    counts: Arc<[Notifications; Sink::ALL.len()]>,
+}
+
+#[derive(Debug, Default)]
+struct Notifications {
+    sent: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl NotificationCounter {
+    pub fn note_sent(&self, sink: Sink) {
+        self.of(sink).map(|counts| counts.sent.fetch_add(1, Ordering::Relaxed));
+    }
+
+    pub fn note_failed(&self, sink: Sink) {
+        self.of(sink).map(|counts| counts.failed.fetch_add(1, Ordering::Relaxed));
+    }
+
+    fn of(&self, sink: Sink) -> Option<&Notifications> {
+        let index = Sink::ALL.iter().position(|known| *known == sink)?;
+        self.counts.get(index)
+    }
+}
+
 /// What became of the last reload of the configuration. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ReloadStatus {
@@ -113,6 +141,7 @@ impl ReloadStatus {
 pub struct ProcessSources {
     pub log: LogCounter,
     pub reports: ReportCounter,
+    pub notifications: NotificationCounter,
     pub reload: ReloadStatus,
     pub lag: LagMeter,
     pub storage: WriterStatus,
@@ -170,6 +199,19 @@ const REPORT_READINGS: &[Reading<Reports>] = &[
     },
 ];
 
+const NOTIFICATION_READINGS: &[Reading<Notifications>] = &[
+    Reading {
+        name: "llmsoak_notifications_sent_total",
+        help: "Messages about changes that their receiver took.",
+        value: |counts| Some(counts.sent.load(Ordering::Relaxed) as f64),
+    },
+    Reading {
+        name: "llmsoak_notification_failures_total",
+        help: "Messages about changes that were given up.",
+        value: |counts| Some(counts.failed.load(Ordering::Relaxed) as f64),
+    },
+];
+
 const LOG: (&str, &str) = ("llmsoak_log_messages_total", "Log lines by level, whether shown or not.");
 const LAG: (&str, &str) =
     ("llmsoak_event_loop_lag_seconds", "How late the measuring runtime's own timers fire: the client's distortion.");
@@ -181,7 +223,8 @@ const LAG_BOUNDS: [u64; 10] = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 
 pub(super) fn series() -> usize {
     let build = 1;
     let system = ProcessCollector::for_self().desc().len();
-    build + system + READINGS.len() + LEVELS.len() + series_of_histogram(LAG_BOUNDS.len())
+    let notifications = NOTIFICATION_READINGS.len() * Sink::ALL.len();
+    build + system + READINGS.len() + notifications + LEVELS.len() + series_of_histogram(LAG_BOUNDS.len())
 }
 
 /// How many series a target has here once a report of it was written.
@@ -200,6 +243,7 @@ impl Process {
     fn new(board: Board, sources: ProcessSources) -> Result<Self, prometheus::Error> {
         let mut descriptions = describe_all(READINGS, &[])?;
         descriptions.extend(describe_all(REPORT_READINGS, &TARGET_LABELS)?);
+        descriptions.extend(describe_all(NOTIFICATION_READINGS, &["sink"])?);
         descriptions.push(describe(LOG.0, LOG.1, &["level"])?);
         descriptions.push(describe(LAG.0, LAG.1, &[])?);
         Ok(Self { board, sources, descriptions })
@@ -242,7 +286,13 @@ impl Collector for Process {
     fn collect(&self) -> Vec<MetricFamily> {
         let singles = [Labelled::new(&[], &self.sources)];
         let reports = self.reports();
-        let process = families(READINGS, &singles);
-        process.chain(families(REPORT_READINGS, &reports)).chain([self.log(), self.lag()]).collect()
+        let counts = Sink::ALL.iter().zip(self.sources.notifications.counts.iter());
+        let notifications: Vec<Labelled<&Notifications>> =
+            counts.map(|(sink, counts)| Labelled::new(&[("sink", sink.as_str())], counts)).collect();
+        families(READINGS, &singles)
+            .chain(families(REPORT_READINGS, &reports))
+            .chain(families(NOTIFICATION_READINGS, &notifications))
+            .chain([self.log(), self.lag()])
+            .collect()
     }
 }

@@ -3,7 +3,7 @@
 //! Of each family that may be absent until something is known, such as an optimum, the
 //! series are counted as if it were: the number is what a soak comes to.
 
-use super::{cells, changes, process, state, work};
+use super::{cells, changes, environment, process, state, work};
 use crate::domain::Grid;
 use crate::domain::plan::MetricsPlan;
 
@@ -23,6 +23,7 @@ pub fn of_target(plan: &MetricsPlan, grid: &Grid) -> u64 {
         process::series_of_target(),
         state::series(),
         changes::series(),
+        environment::series(),
         work::series(plan, grid),
         cells::series(plan.cells, grid),
     ];

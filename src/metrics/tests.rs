@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter, size};
+use super::{LogCounter, Metrics, NotificationCounter, ProcessSources, ReloadStatus, ReportCounter, size};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{CellDetail, HistogramLabels, MetricsPlan};
 use crate::domain::{
-    Canary, Cell, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, LatencyMeasure, Measurement,
-    Quantiles, Sample, ServerIdentity, ServerKind, TargetId, TokenCounts, TokenSource,
+    Canary, Cell, Component, Conditions, EnvironmentChanges, Epoch, EpochId, Event, Facts, Grid, Happening,
+    InvalidReason, Latencies, LatencyMeasure, Measurement, Quantiles, Sample, ServerIdentity, ServerKind, TargetId,
+    TokenCounts, TokenSource,
 };
 use crate::soak::{Board, LagMeter, TargetSnapshot};
 use crate::store::WriterStatus;
@@ -37,6 +38,7 @@ impl Stage {
         let sources = ProcessSources {
             log: LogCounter::default(),
             reports: reports.clone(),
+            notifications: NotificationCounter::default(),
             reload: reload.clone(),
             lag: LagMeter::default(),
             storage: WriterStatus::default(),
@@ -73,8 +75,13 @@ impl Stage {
     fn enter_epoch(&self, target: &TargetId, grid: &Grid) {
         let epoch =
             Epoch { id: EpochId(1), identity: Facts::new(), load: Facts::new(), first_seen: now(), last_seen: now() };
-        let (epoch, grid) = (Arc::new(epoch), Arc::new(grid.clone()));
-        self.tell(target, Happening::EpochEntered { epoch, grid, samples: Arc::default(), named: None, before: None });
+        self.enter(target, grid, epoch, every_change());
+    }
+
+    fn enter(&self, target: &TargetId, grid: &Grid, epoch: Epoch, changes: EnvironmentChanges) {
+        let (epoch, grid, changes) = (Arc::new(epoch), Arc::new(grid.clone()), Arc::new(changes));
+        let (samples, named, before) = (Arc::default(), None, None);
+        self.tell(target, Happening::EpochEntered { epoch, grid, samples, named, before, changes });
     }
 
     fn text(&self) -> String {
@@ -119,6 +126,19 @@ fn identity(target: &TargetId) -> ServerIdentity {
     }
 }
 
+/// An epoch in which every component is the one of that name.
+fn epoch_of(name: &str, second: i64) -> Epoch {
+    let facts = |keys: &[&str]| keys.iter().map(|&key| (key.to_owned(), name.to_owned())).collect();
+    let keys: Vec<&str> = Component::ALL.iter().filter_map(|component| component.key()).chain(["rack"]).collect();
+    let at = Timestamp::from_second(second).expect("is a time");
+    Epoch { id: EpochId(second), identity: facts(&keys), load: facts(&["api"]), first_seen: at, last_seen: at }
+}
+
+/// Each component changed once.
+fn every_change() -> EnvironmentChanges {
+    EnvironmentChanges::over(&[epoch_of("old", 1), epoch_of("new", 2)])
+}
+
 /// A valid sample in which nothing is unknown.
 fn sample(target: &TargetId, cell: Cell) -> Sample {
     let quantiles = Some(Quantiles { p50: 0.1, p95: 0.2, p99: 0.3 });
@@ -152,6 +172,7 @@ fn sample(target: &TargetId, cell: Cell) -> Sample {
         gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0001),
         client_cpu_ratio: 0.01,
+        conditions: Conditions { energy_joules: Some(500.0), ..Conditions::default() },
     };
     Sample {
         target: target.clone(),
@@ -207,10 +228,36 @@ fn the_legacy_grid_comes_to_what_the_documents_say() {
         size::of_target(&plan, &Grid::legacy(true))
     };
     let of_one_cell = size(CellDetail::Off, HistogramLabels::None);
-    assert_eq!(size(CellDetail::Full, HistogramLabels::None) - of_one_cell, 126 * 27);
+    assert_eq!(size(CellDetail::Full, HistogramLabels::None) - of_one_cell, 126 * 28);
     assert_eq!(size(CellDetail::Core, HistogramLabels::None) - of_one_cell, 126 * 10);
     assert_eq!(size(CellDetail::Off, HistogramLabels::Workers) - of_one_cell, 98 * 13);
     assert_eq!(size(CellDetail::Off, HistogramLabels::WorkersAndBatch) - of_one_cell, 98 * 61);
+}
+
+#[test]
+fn an_environment_is_one_series_and_its_changes_begin_at_nought() {
+    let stage = Stage::new(&["a"], &MetricsPlan::default());
+    let of =
+        |family: &str, labels: &str| format!(r#"llmsoak_environment_{family}{{target="a",model="tiny",{labels}}}"#);
+    let info = |value: &str, server: &str| {
+        let labels = format!(
+            r#"gpu="{value}",driver_version="{value}",cuda_version="{value}",kernel="{value}",server="{server}",server_version="{value}",model_digest="{value}",quantization="",slots="{value}""#
+        );
+        of("info", &labels) + " 1"
+    };
+    let driver = |count| of("changes_total", r#"component="driver""#) + count;
+    stage.check(&[&info("", ""), &driver(" 0")]);
+    assert_eq!(stage.count("llmsoak_environment_changes_total"), Component::ALL.len());
+    assert_eq!(stage.count("llmsoak_environment_changed_timestamp_seconds"), 0);
+    let (grid, epoch) = (Grid::legacy(true), epoch_of("new", 2));
+    stage.enter(&id("a"), &grid, epoch.clone(), every_change());
+    let load = of("changed_timestamp_seconds", r#"component="load""#) + " 2";
+    stage.check(&[&info("new", ""), &driver(" 1"), &load]);
+    let mut more = epoch;
+    more.identity.insert("server".to_owned(), "ollama".to_owned());
+    stage.tell(&id("a"), Happening::EpochLearned(Arc::new(more)));
+    stage.check(&[&info("new", "ollama")]);
+    assert_eq!(stage.count("llmsoak_environment_info"), 1);
 }
 
 #[test]

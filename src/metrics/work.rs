@@ -204,6 +204,7 @@ impl Target {
             Happening::Joined { .. }
             | Happening::Left
             | Happening::Identified(_)
+            | Happening::EpochLearned(_)
             | Happening::StateChanged { .. }
             | Happening::Away { .. }
             | Happening::SlotsSwitched { .. }

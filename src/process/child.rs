@@ -36,11 +36,12 @@ pub(super) struct Supervised {
 }
 
 impl Supervised {
-    /// Starts `llmsoak supervise`, which starts the program, and waits until it runs.
+    /// Starts `llmsoak supervise`, which starts the program, and waits until it runs. The log
+    /// has what it writes under `name`, where there is one.
     pub(super) async fn start(
         supervisor: &Path,
         line: &CommandLine,
-        name: &str,
+        name: Option<&str>,
         leave: Leave,
     ) -> Result<Self, ProcessFailure> {
         let program = line.program.clone();
@@ -122,7 +123,12 @@ impl Drop for Supervised {
     }
 }
 
-fn spawn(supervisor: &Path, line: &CommandLine, name: &str, leave: Leave) -> io::Result<(Child, UnixStream, Output)> {
+fn spawn(
+    supervisor: &Path,
+    line: &CommandLine,
+    name: Option<&str>,
+    leave: Leave,
+) -> io::Result<(Child, UnixStream, Output)> {
     let (lifeline, its_end) = std::os::unix::net::UnixStream::pair()?;
     lifeline.set_nonblocking(true)?;
     let (output, stdout, stderr) = Output::follow(name)?;

@@ -64,6 +64,9 @@ pub enum ProcessFailure {
         /// Its last lines, oldest first.
         output: Vec<String>,
     },
+    /// It ended well and had nothing to say to what it was asked.
+    #[error("{program} wrote nothing to stdout")]
+    Silent { program: String },
     #[error("{program} did not end within {} and was ended{}", duration::show(*after), quoted(output))]
     TimedOut {
         program: String,

@@ -27,7 +27,7 @@ pub async fn run_hook(
     limit: Duration,
     name: &str,
 ) -> Result<(), ProcessFailure> {
-    let mut hook = Supervised::start(supervisor, line, name, Leave::Descendants).await?;
+    let mut hook = Supervised::start(supervisor, line, Some(name), Leave::Descendants).await?;
     let ended = timeout(limit, hook.ended()).await;
     match ended {
         Ok(ending) if ending.is_success() => Ok(()),

@@ -4,11 +4,12 @@
 //! runs below a supervisor, `llmsoak supervise`, a small process between the two: it holds
 //! one end of a socket whose other end llmsoak holds, and ends all that is below it when the
 //! socket closes, which the kernel sees to even after SIGKILL. [`supervise`] is that
-//! process, [`ServerProcess`] and [`run_hook`] are llmsoak's side.
+//! process, [`ServerProcess`], [`run_hook`] and [`answer_of`] are llmsoak's side.
 //!
 //! Nothing here knows which server it is, when to start one again, or how to ask it anything.
 //! Linux only: who descends from whom is read from `/proc`.
 
+mod answer;
 mod child;
 mod failure;
 mod hook;
@@ -18,6 +19,7 @@ mod server;
 mod supervisor;
 mod tree;
 
+pub use answer::answer_of;
 pub use failure::{Ending, ProcessFailure};
 pub use hook::run_hook;
 pub use server::{ServerProcess, parallel_of, slots_of_local_ollama};

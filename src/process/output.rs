@@ -1,4 +1,5 @@
-//! What a child writes: into the log, bounded, and its last lines for error messages.
+//! What a child writes: into the log, bounded, its last lines for error messages, and the first
+//! line as the answer of a program that was asked something.
 //!
 //! Threads of their own read it, which do nothing else, so that neither a flood nor a slow log holds
 //! up what is measured, and the child never waits for a reader. A thread ends when the
@@ -8,7 +9,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::priority;
 
+const STDOUT: &str = "stdout";
 /// Lines that are kept for error messages.
 const LAST_LINES: usize = 5;
 /// Of a line, after which it is cut.
@@ -33,6 +35,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Output {
     tail: Tail,
+    /// The first line of stdout.
+    first: Arc<OnceLock<String>>,
     /// Closed when both streams are at their end.
     open: mpsc::Receiver<()>,
     /// When it was first noticed that the child has ended.
@@ -40,30 +44,48 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Pipes for stdout and stderr, which are read from now on, told as `target`'s.
-    pub(super) fn follow(target: &str) -> io::Result<(Self, Stdio, Stdio)> {
+    /// Pipes for stdout and stderr, which are read from now on. The log has them as
+    /// `target`'s, where there is one.
+    pub(super) fn follow(target: Option<&str>) -> io::Result<(Self, Stdio, Stdio)> {
         let (still_open, open) = mpsc::channel(1);
-        let tail = Tail::default();
+        let (tail, first) = (Tail::default(), Arc::new(OnceLock::new()));
         let start = |stream: &'static str| -> io::Result<Stdio> {
             let (reader, writer) = io::pipe()?;
-            let (target, tail, still_open) = (target.to_owned(), tail.clone(), still_open.clone());
+            let (tail, still_open) = (tail.clone(), still_open.clone());
+            let source = Source { target: target.map(str::to_owned), stream };
+            let first = (stream == STDOUT).then(|| first.clone());
             let read = move || {
                 priority::be_as_the_process();
-                relay(reader, &Source { target, stream }, &tail);
+                relay(reader, &source, |line| {
+                    if let Some(first) = &first {
+                        first.get_or_init(|| line.clone());
+                    }
+                    tail.push(line);
+                });
                 drop(still_open);
             };
             thread::Builder::new().name(stream.to_owned()).spawn(read)?;
             Ok(writer.into())
         };
-        let (stdout, stderr) = (start("stdout")?, start("stderr")?);
-        Ok((Self { tail, open, ended: None }, stdout, stderr))
+        let (stdout, stderr) = (start(STDOUT)?, start("stderr")?);
+        Ok((Self { tail, first, open, ended: None }, stdout, stderr))
+    }
+
+    /// The first line that a child which has ended wrote to stdout. Cancel-safe.
+    pub(super) async fn first_line(&mut self) -> Option<String> {
+        self.all_is_read().await;
+        self.first.get().cloned()
     }
 
     /// The last lines of a child that has ended, oldest first. Cancel-safe.
     pub(super) async fn last_lines(&mut self) -> Vec<String> {
+        self.all_is_read().await;
+        self.lines_so_far()
+    }
+
+    async fn all_is_read(&mut self) {
         // Nothing is ever sent: it ends when both threads have.
         let _ = timeout(LAST_WORDS, self.open.recv()).await;
-        self.lines_so_far()
     }
 
     /// The same without waiting: `None` while lines may still be on their way.
@@ -99,12 +121,13 @@ impl Tail {
 /// Whose words they are.
 #[derive(Debug)]
 struct Source {
-    target: String,
+    /// Without one the log does not have them.
+    target: Option<String>,
     stream: &'static str,
 }
 
-/// Reads to the end of the stream.
-fn relay(mut stream: impl Read, source: &Source, tail: &Tail) {
+/// Reads to the end of the stream, and lets each line be kept.
+fn relay(mut stream: impl Read, source: &Source, keep: impl Fn(String)) {
     let mut cutter = Cutter::default();
     let mut allowance = Allowance::new(Instant::now());
     let mut chunk = [0; 8192];
@@ -115,18 +138,18 @@ fn relay(mut stream: impl Read, source: &Source, tail: &Tail) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => break,
         };
-        cutter.cut(read, |line| say(source, line, &mut allowance, tail));
+        cutter.cut(read, |line| say(source, line, &mut allowance, &keep));
     }
-    cutter.finish(|line| say(source, line, &mut allowance, tail));
+    cutter.finish(|line| say(source, line, &mut allowance, &keep));
     tell_left_out(source, allowance.take_left_out());
 }
 
-fn say(source: &Source, line: String, allowance: &mut Allowance, tail: &Tail) {
-    if allowance.admits(Instant::now()) {
+fn say(source: &Source, line: String, allowance: &mut Allowance, keep: impl Fn(String)) {
+    if source.target.is_some() && allowance.admits(Instant::now()) {
         tell_left_out(source, allowance.take_left_out());
         tracing::info!(target = source.target, stream = source.stream, line, "output");
     }
-    tail.push(line);
+    keep(line);
 }
 
 fn tell_left_out(source: &Source, lines: u64) {
@@ -264,8 +287,8 @@ mod tests {
         let buffer = written.clone();
         let layer = tracing_subscriber::fmt().with_writer(move || Buffer(buffer.clone())).with_ansi(false).finish();
         let text: String = (1..=1000).map(|number| format!("line {number}\n")).collect();
-        let (source, tail) = (Source { target: "local".to_owned(), stream: "stderr" }, Tail::default());
-        tracing::subscriber::with_default(layer, || relay(text.as_bytes(), &source, &tail));
+        let (source, tail) = (Source { target: Some("local".to_owned()), stream: "stderr" }, Tail::default());
+        tracing::subscriber::with_default(layer, || relay(text.as_bytes(), &source, |line| tail.push(line)));
         assert_eq!(*tail.lines(), ["line 996", "line 997", "line 998", "line 999", "line 1000"]);
         let log = String::from_utf8(written.lock().expect("is whole").clone()).expect("is text");
         let shown = log.lines().filter(|line| line.contains("output target=\"local\" stream=\"stderr\" line=")).count();

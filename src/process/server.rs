@@ -26,7 +26,7 @@ impl ServerProcess {
     /// # Errors
     /// Where the program, or llmsoak's own executable, cannot be started.
     pub async fn start(supervisor: &Path, line: &CommandLine, name: &str) -> Result<Self, ProcessFailure> {
-        Supervised::start(supervisor, line, name, Leave::Nobody).await.map(|child| Self { child })
+        Supervised::start(supervisor, line, Some(name), Leave::Nobody).await.map(|child| Self { child })
     }
 
     /// Waits until it has ended, and says why, with its last lines. Cancel-safe; may be asked

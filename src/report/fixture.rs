@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::ReportInput;
 use crate::domain::request::Endpoint;
 use crate::domain::{
-    Cell, Epoch, EpochId, EstimatePlan, FailureKind, Grid, InvalidReason, Load, Measurement, Quantiles, Sample,
-    ServerIdentity, ServerKind, SlotsMode, TargetId, TokenSource,
+    Cell, Conditions, Epoch, EpochId, EstimatePlan, FailureKind, Grid, InvalidReason, Load, Measurement, Quantiles,
+    Sample, ServerIdentity, ServerKind, SlotsMode, TargetId, TokenSource,
 };
 
 /// One token of each of c streams takes `STEP_SECONDS + c × STREAM_SECONDS`.
@@ -165,5 +165,6 @@ fn measurement(cell: Cell, cycle: u64, spread: f64) -> Measurement {
         gpu_share: Some(1.0),
         timer_lag_p99_seconds: Some(0.0004),
         client_cpu_ratio: 0.02,
+        conditions: Conditions::default(),
     }
 }

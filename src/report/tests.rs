@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::fixture::{empty, measured, named, rejected, sample, spread};
 use super::{Report, ReportInput, html, render, snapshot};
 use crate::domain::plan::Language;
-use crate::domain::{Cell, Grid, InvalidReason, Sample};
+use crate::domain::{Cell, Conditions, Grid, InvalidReason, Sample, ThrottleReason};
 
 fn small() -> Grid {
     Grid::new(&[1, 2, 4], &[1, 2, 8], true).expect("is sound")
@@ -71,6 +71,42 @@ fn a_row_that_did_not_get_its_slots_is_warned_of_wherever_it_is_named() {
         assert_eq!(ignored.markdown.matches(warning).count(), 4, "{}", ignored.markdown);
         assert!(ignored.markdown.contains("| 4.0 (3.5 – 4.5) |"), "{}", ignored.markdown);
     }
+}
+
+#[test]
+fn what_the_gpus_did_is_told_where_it_is_known() {
+    let mut input = measured(small(), 3);
+    for (language, heading) in
+        [(Language::English, "### GPU while the samples ran"), (Language::Russian, "### GPU во время измерений")]
+    {
+        assert!(!render(&input, language).expect("can be rendered").markdown.contains(heading));
+    }
+    for (number, sample) in input.samples.iter_mut().enumerate() {
+        sample.measurement.conditions = Conditions {
+            gpu_temperature_celsius: Some(60.0 + number as f64),
+            power_watts: Some(250.0),
+            gpu_memory_used_bytes: Some(6 << 30),
+            throttle_reasons: if number < 2 { [ThrottleReason::PowerCap].into() } else { Default::default() },
+            energy_joules: Some(0.5 * sample.measurement.output_tokens as f64),
+            ..Conditions::default()
+        };
+    }
+    let hottest = 59 + input.samples.len();
+    let report = report_of(&input);
+    check_whole(&report);
+    let rows = report.markdown.split_whitespace().collect::<Vec<_>>().join(" ");
+    for row in [
+        format!("(60.00 – {hottest}.00) |"),
+        "| power, W | 250.0 (250.0 – 250.0) |".to_owned(),
+        "| memory used, GiB | 6.000 (6.000 – 6.000) |".to_owned(),
+        "| energy of an output token, J | 0.5000 (0.5000 – 0.5000) |".to_owned(),
+        "| throttled by (samples) | `power_cap` (2) |".to_owned(),
+    ] {
+        assert!(rows.contains(&row), "no {row} in\n{}", report.markdown);
+    }
+    // What nobody told has no line.
+    assert!(!rows.contains("| clock, MHz |"), "{}", report.markdown);
+    check_whole(&render(&input, Language::Russian).expect("can be rendered"));
 }
 
 #[test]

@@ -18,8 +18,8 @@ use crate::analysis::estimate::RateEstimate;
 use crate::analysis::optimum::Optimum;
 use crate::analysis::slots::RowSlots;
 use crate::domain::{
-    Canary, Cell, Epoch, EstimatePlan, Event, Grid, Happening, NamedCells, Sample, SchedulerState, ServerIdentity,
-    SlotsMode, TargetId,
+    Canary, Cell, EnvironmentChanges, Epoch, EstimatePlan, Event, Grid, Happening, NamedCells, Sample, SchedulerState,
+    ServerIdentity, SlotsMode, TargetId,
 };
 
 pub use changes::Changes;
@@ -65,6 +65,8 @@ pub struct TargetSnapshot {
     pub state_until: Option<Timestamp>,
     pub identity: Option<Arc<ServerIdentity>>,
     pub epoch: Option<Arc<Epoch>>,
+    /// What changed from epoch to epoch, over the whole history.
+    pub environment_changes: Arc<EnvironmentChanges>,
     pub grid: Option<Arc<Grid>>,
     /// The running or last cycle, 0 before the first.
     pub cycle: u64,
@@ -102,6 +104,7 @@ impl TargetSnapshot {
             state_until: None,
             identity: None,
             epoch: None,
+            environment_changes: Arc::default(),
             grid: None,
             cycle: 0,
             cycle_cells: 0,
@@ -274,12 +277,14 @@ impl TargetSnapshot {
             Happening::FieldsDropped { fields, reason } => {
                 self.note(event.at, format!("left out of requests from now on: {} ({reason})", fields.join(", ")));
             }
-            Happening::EpochEntered { epoch, grid, samples, named, before } => {
+            Happening::EpochEntered { epoch, grid, samples, named, before, changes } => {
                 if before.is_some() {
                     self.note(event.at, format!("epoch {} begins: {}", epoch.id, changes_in_words(before, epoch)));
                 }
+                self.environment_changes = changes.clone();
                 self.enter_epoch(epoch, grid, samples, named.as_ref(), plan);
             }
+            Happening::EpochLearned(epoch) => self.epoch = Some(epoch.clone()),
             Happening::CycleStarted { cycle, cells, due_at } => {
                 (self.cycle, self.cycle_cells) = (*cycle, *cells);
                 self.cycle_done.clear();

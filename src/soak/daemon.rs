@@ -18,6 +18,7 @@ use super::control::Control;
 use super::lag::LagMeter;
 use super::lane::Lane;
 use super::progress::Progress;
+use super::surroundings::Surroundings;
 use super::target::{Ended, TargetRunner};
 use crate::domain::plan::{SchedulePlan, TargetPlan};
 use crate::domain::{Happening, Spent, TargetId};
@@ -28,6 +29,7 @@ use crate::store::Writer;
 pub struct SoakTarget<B> {
     pub plan: Arc<TargetPlan>,
     pub backend: Arc<B>,
+    pub surroundings: Arc<Surroundings>,
     /// The model, as far as it is known from the plan or the history.
     pub id: TargetId,
     /// What it spent in the last day, the oldest first, if it was not soaked just now.
@@ -164,7 +166,7 @@ impl Hall {
     }
 
     async fn begin<B: Backend>(&mut self, target: SoakTarget<B>, schedule: watch::Receiver<Arc<SchedulePlan>>) {
-        let SoakTarget { plan, backend, id, spent, canary_at } = target;
+        let SoakTarget { plan, backend, surroundings, id, spent, canary_at } = target;
         let (url, lane) = (plan.connection.url.clone(), plan.lane.clone());
         self.soak.bus.publish(&id, Happening::Joined { url, lane }).await;
         // The history may not have heard yet what it spent a moment ago.
@@ -174,6 +176,7 @@ impl Hall {
         lane.join();
         let runner = TargetRunner {
             backend,
+            surroundings,
             lane: lane.clone(),
             held: None,
             plan: plan.clone(),

@@ -200,6 +200,7 @@ impl<B: Backend> TargetRunner<B> {
         }
         // A server of ours holds the hardware.
         self.let_go().await;
+        self.surroundings.let_go();
         tracing::info!(target = %self.progress.id, state = %hold.state, "held");
         loop {
             self.enter_state_until(hold.state, hold.until).await;

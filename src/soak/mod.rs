@@ -26,6 +26,7 @@ pub mod prompts;
 mod recheck;
 mod sample;
 mod slots;
+pub mod surroundings;
 mod switch;
 mod target;
 #[cfg(test)]
@@ -41,5 +42,6 @@ pub use control::Control;
 pub use daemon::{Limits, Roster, Soak, SoakTarget};
 pub use lag::LagMeter;
 pub use memory::MemoryBackend;
+pub use surroundings::Surroundings;
 pub use switch::Switch;
 pub use watch::{WatchPlan, Watcher};

@@ -1,11 +1,12 @@
 //! Whether the server is still the one that the running epoch is of.
 //!
 //! A cycle begins with a look at who the server is; one that changes later is found out
-//! here, after a sample. A look is a few small GETs between two samples: it delays the next
-//! one by as much and is in the figures of none. It is not taken after every sample, so
-//! those that were published since the last look may be of a server that had changed by
-//! then: at most [`LOOK_EVERY`] and a sample of them, and none where the change showed. A
-//! server that restarts shows it, for its requests break or its count of tokens begins anew.
+//! here, after a sample. A look is a few small GETs between two samples, and the questions to
+//! what surrounds the server: it delays the next one by as much and is in the figures of none.
+//! It is not taken after every sample, so those that were published since the last look may be
+//! of a server that had changed by then: at most [`LOOK_EVERY`] and a sample of them, and none
+//! where the change showed. A server that restarts shows it, for its requests break or its
+//! count of tokens begins anew.
 
 use std::time::Duration;
 
@@ -38,11 +39,13 @@ impl<B: Backend> TargetRunner<B> {
         }
         // Only an answer confirms.
         self.progress.confirmed_at = None;
-        let identified = timeout(LOOK_TIMEOUT, self.backend.identify()).await.ok()?.ok()?;
+        let asked = timeout(LOOK_TIMEOUT, self.backend.identify());
+        let (answer, seen) = tokio::join!(asked, self.surroundings.look());
+        let identified = answer.ok()?.ok()?;
         self.progress.gpu_share = identified.identity.gpu_share;
         let epoch = self.progress.epoch.clone()?;
         let workers = self.progress.row.map_or(0, |row| row.workers);
-        let facts = self.facts_of(&identified.identity, workers);
+        let facts = self.facts_of(&identified.identity, workers, &seen);
         let left = epoch.left_for(&facts, &self.load(&identified).facts());
         let left = left.or_else(|| self.row_left(&identified.identity));
         if left.is_none() {

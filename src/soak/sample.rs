@@ -21,8 +21,10 @@ use crate::analysis::measure::{Circumstances, measure};
 use crate::analysis::validity::judge;
 use crate::client::Timeouts;
 use crate::domain::{
-    Cell, FailureKind, GenerateRequest, Happening, InvalidReason, RequestRecord, Sample, SchedulerState,
+    Cell, Conditions, FailureKind, GenerateRequest, Happening, InvalidReason, Measurement, RequestRecord, Sample,
+    SchedulerState,
 };
+use crate::environment::Watch;
 
 /// A request may take so many times what the warm-up lets expect.
 const TIMEOUT_MARGIN: f64 = 3.0;
@@ -31,6 +33,8 @@ const TIMEOUT_MARGIN: f64 = 3.0;
 struct Measured {
     records: Vec<RequestRecord>,
     circumstances: Circumstances,
+    /// Goes on; what it saw is still to be asked.
+    watch: Option<Watch>,
     /// Before the first send, after the last completion.
     span: [Timestamp; 2],
     /// Where the server tells what it works on; the look after it is still to be taken.
@@ -70,6 +74,7 @@ impl<B: Backend> TargetRunner<B> {
         let requests = self.requests(cell.batch, self.plan.request.output_tokens, &numbers);
         let (workers, timeouts) = (self.in_flight(cell), self.timeouts(total));
         let batch = Batch { requests, workers, timeouts, is_warmup: false, meter: meter.clone() };
+        let watch = self.surroundings.watch().await;
         let (started_at, began) = (self.bus.now(), Instant::now());
         let (lag_before, cpu_before) = (self.lag.counts(), cpu_seconds());
         self.progress.last_look = None;
@@ -87,12 +92,16 @@ impl<B: Backend> TargetRunner<B> {
             client_cpu_ratio: if available > 0.0 { (cpu_seconds() - cpu_before) / available } else { 0.0 },
         };
         let watched = before.map(|before| Watched { before, polls, after: None });
-        Ok(Measured { records, circumstances, span: [started_at, self.bus.now()], watched })
+        Ok(Measured { records, circumstances, watch, span: [started_at, self.bus.now()], watched })
     }
 
     /// Makes the records a sample and publishes it.
     async fn conclude(&mut self, cell: Cell, measured: Measured) -> Result<(), Halt> {
-        let Measured { records, circumstances, span: [started_at, completed_at], watched } = measured;
+        let Measured { records, circumstances, watch, span: [started_at, completed_at], watched } = measured;
+        let conditions = match watch {
+            Some(watch) => watch.end().await.unwrap_or_default(),
+            None => Conditions::default(),
+        };
         let bounds = self.plan.validity;
         let watched = match watched {
             Some(watched) => Some(Watched { after: self.settled_look().await, ..watched }),
@@ -116,7 +125,7 @@ impl<B: Backend> TargetRunner<B> {
                 cell,
                 started_at,
                 completed_at,
-                measurement,
+                measurement: Measurement { conditions, ..measurement },
                 invalid,
             };
             let sample = Arc::new(sample);

@@ -199,8 +199,9 @@ impl<B: Backend> TargetRunner<B> {
 
     /// What may not change within an epoch. Slots that are switched may, and the context of a
     /// slot is then that of its row: servers that share out a total have another one in each.
-    pub(super) fn facts_of(&self, identity: &ServerIdentity, workers: u32) -> Facts {
-        let mut facts = identity.facts();
+    /// `seen` is what surrounds the server.
+    pub(super) fn facts_of(&self, identity: &ServerIdentity, workers: u32, seen: &Facts) -> Facts {
+        let mut facts = self.surroundings.identity(identity.facts(), seen);
         if self.plan.slots.is_server() {
             facts.remove("slots");
             if let Some(context) = facts.remove("context_per_slot") {

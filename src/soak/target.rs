@@ -27,6 +27,7 @@ use super::lane::Lane;
 use super::meter::cost_of;
 use super::order::with_reference;
 use super::progress::Progress;
+use super::surroundings::Surroundings;
 use crate::client::{Dropped, Identified, Timeline, Timeouts};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{Api, Prompts, ScheduleMode, SchedulePlan, TargetPlan};
@@ -90,6 +91,7 @@ pub(super) enum Ended {
 #[derive(Debug)]
 pub(super) struct TargetRunner<B> {
     pub(super) backend: Arc<B>,
+    pub(super) surroundings: Arc<Surroundings>,
     pub(super) plan: Arc<TargetPlan>,
     /// May change while it works.
     pub(super) schedule: watch::Receiver<Arc<SchedulePlan>>,
@@ -319,7 +321,8 @@ impl<B: Backend> TargetRunner<B> {
     }
 
     async fn enter_epoch(&mut self, identified: &Identified, workers: u32) -> Result<(), Trouble> {
-        let (identity, load) = (self.facts_of(&identified.identity, workers), self.load(identified).facts());
+        let seen = self.surroundings.look().await;
+        let (identity, load) = (self.facts_of(&identified.identity, workers, &seen), self.load(identified).facts());
         let sighting = Sighting {
             target: self.progress.id.clone(),
             url: self.plan.connection.url.clone(),
@@ -340,14 +343,18 @@ impl<B: Backend> TargetRunner<B> {
         let is_running = self.progress.epoch.as_ref().is_some_and(|running| running.id == entered.epoch.id);
         let epoch = Arc::new(entered.epoch);
         if is_running {
-            self.progress.epoch = Some(epoch);
+            let known = self.progress.epoch.replace(epoch.clone());
+            if known.is_some_and(|known| known.identity != epoch.identity) {
+                self.publish(Happening::EpochLearned(epoch)).await;
+            }
             return Ok(());
         }
         let grid = Arc::new(self.grid_of(identified.identity.slots));
         let estimates = self.schedule().estimates;
         self.progress.enter(epoch.clone(), grid.clone(), &entered.samples, entered.last_cycle, &estimates);
         let (samples, named, before) = (Arc::new(entered.samples), entered.named, entered.before.map(Arc::new));
-        self.publish(Happening::EpochEntered { epoch, grid, samples, named, before }).await;
+        let changes = Arc::new(entered.changes);
+        self.publish(Happening::EpochEntered { epoch, grid, samples, named, before, changes }).await;
         Ok(())
     }
 
@@ -428,6 +435,7 @@ impl<B: Backend> TargetRunner<B> {
         self.progress.troubles += 1;
         self.progress.is_introduced &= !trouble.is_away && !trouble.is_refused;
         if trouble.is_away {
+            self.surroundings.let_go();
             // One that does not answer is started anew, one that others started may have other slots.
             self.progress.row = None;
             let end = self.backend.server_end().await.map(|end| format!("the server ended: {end}"));

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use super::{Import, Reader, Sighting, StoreError, Writer};
 use crate::domain::environment::SOURCE;
 use crate::domain::{
-    Cell, CycleEntry, Entry, Epoch, EpochEntry, EpochId, Facts, Grid, Measurement, Sample, TargetId, TokenSource,
+    Cell, Conditions, CycleEntry, Entry, Epoch, EpochEntry, EpochId, Facts, Grid, Measurement, Sample, TargetId,
+    TokenSource,
 };
 
 fn day(number: i64) -> Timestamp {
@@ -53,6 +54,7 @@ fn sample(cycle: u64, completed_at: Timestamp) -> Sample {
         load_seconds: None,
         timer_lag_p99_seconds: None,
         client_cpu_ratio: 0.0,
+        conditions: Conditions::default(),
     };
     let (cell, started_at) = (Cell::new(2, 2), completed_at - SignedDuration::from_secs(2));
     let (target, epoch, invalid) = (target(), EpochId(9), Vec::new());

@@ -11,7 +11,8 @@ use super::rows::{self, Columns};
 use super::schema::open_to_read;
 use super::{FILE_NAME, aggregates, baselines, canaries, changes, cycles, ledger};
 use crate::domain::{
-    BaselineOrder, Canary, CellAggregate, Epoch, EpochId, Grid, NamedCells, Sample, Spent, TargetId, ToldChange,
+    BaselineOrder, Canary, CellAggregate, EnvironmentChanges, Epoch, EpochId, Grid, NamedCells, Sample, Spent,
+    TargetId, ToldChange,
 };
 
 /// The samples of a cell that are read: more would say no more, and a long epoch has millions.
@@ -155,6 +156,20 @@ impl Reader {
     /// by batch.
     pub fn aggregates(&self, epoch: EpochId) -> Result<Vec<CellAggregate>, StoreError> {
         aggregates::of_epoch(&self.connection, epoch)
+    }
+
+    /// What changed from each epoch of a target to the next; imports are no part of its life.
+    pub fn environment_changes(&self, target: &TargetId) -> Result<EnvironmentChanges, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT epoch.id, identity, load, first_seen, last_seen FROM epoch JOIN target ON target.id = target_id
+             WHERE name = ?1 AND model = ?2 AND {MEASURED_HERE} ORDER BY epoch.id",
+        ))?;
+        let mut found = statement.query(params![&*target.name, &*target.model])?;
+        let mut epochs = Vec::new();
+        while let Some(row) = found.next()? {
+            epochs.push(rows::epoch(&mut Columns::new(row))?);
+        }
+        Ok(EnvironmentChanges::over(&epochs))
     }
 
     /// The newest canary of a target, and when it came back.

@@ -9,8 +9,8 @@ use rusqlite::types::Value;
 
 use super::error::StoreError;
 use crate::domain::{
-    Cell, Epoch, EpochId, Facts, FailureKind, Grid, InvalidReason, Measurement, Moments, NamedCells, Quantiles, Sample,
-    TargetId, TokenSource,
+    Cell, Conditions, Epoch, EpochId, Facts, FailureKind, Grid, InvalidReason, Measurement, Moments, NamedCells,
+    Quantiles, Sample, TargetId, ThrottleReason, TokenSource,
 };
 
 /// The columns of `sample` after `target_id`, in the order of [`values`] and [`sample`].
@@ -59,6 +59,14 @@ const COLUMNS: &[&str] = &[
     "gpu_share",
     "timer_lag_p99_seconds",
     "client_cpu_ratio",
+    "gpu_temperature_celsius",
+    "sm_clock_megahertz",
+    "memory_clock_megahertz",
+    "gpu_utilization",
+    "power_watts",
+    "gpu_memory_used_bytes",
+    "throttle_reasons",
+    "energy_joules",
     "valid",
     "invalid_reason",
 ];
@@ -193,16 +201,30 @@ pub(super) fn values(target_id: i64, sample: &Sample) -> Vec<Value> {
     for quantiles in latencies {
         values.extend([quantiles.map(|q| q.p50), quantiles.map(|q| q.p95), quantiles.map(|q| q.p99)].map(real));
     }
-    let reasons: Vec<&str> = sample.invalid.iter().map(|reason| reason.as_str()).collect();
+    let conditions = &m.conditions;
     values.extend([
         real(m.load_seconds),
         real(m.gpu_share),
         real(m.timer_lag_p99_seconds),
         Value::Real(m.client_cpu_ratio),
+        real(conditions.gpu_temperature_celsius),
+        real(conditions.sm_clock_megahertz),
+        real(conditions.memory_clock_megahertz),
+        real(conditions.gpu_utilization),
+        real(conditions.power_watts),
+        integer(conditions.gpu_memory_used_bytes),
+        words(conditions.throttle_reasons.iter().map(|reason| reason.as_str())),
+        real(conditions.energy_joules),
         integer(Some(sample.is_valid().into())),
-        if reasons.is_empty() { Value::Null } else { Value::Text(reasons.join(",")) },
+        words(sample.invalid.iter().map(|reason| reason.as_str())),
     ]);
     values
+}
+
+/// Words, separated by commas; NULL where there are none.
+fn words<'a>(words: impl Iterator<Item = &'a str>) -> Value {
+    let words: Vec<&str> = words.collect();
+    if words.is_empty() { Value::Null } else { Value::Text(words.join(",")) }
 }
 
 fn failures_text(failures: &BTreeMap<FailureKind, u32>) -> Option<String> {
@@ -275,11 +297,31 @@ impl<'a, 'b> Columns<'a, 'b> {
 
     fn invalid(&mut self) -> Result<Vec<InvalidReason>, StoreError> {
         let _valid: bool = self.take()?;
-        let reasons: Option<String> = self.take()?;
-        let known = |text: &str| {
-            InvalidReason::from_name(text).ok_or_else(|| StoreError::Value { what: "reason", text: text.to_owned() })
-        };
-        reasons.as_deref().unwrap_or_default().split(',').filter(|text| !text.is_empty()).map(known).collect()
+        self.words("reason", InvalidReason::from_name)
+    }
+
+    /// Words that stand separated by commas.
+    fn words<T, C: FromIterator<T>>(
+        &mut self,
+        what: &'static str,
+        known: fn(&str) -> Option<T>,
+    ) -> Result<C, StoreError> {
+        let words: Option<String> = self.take()?;
+        let known = |text: &str| known(text).ok_or_else(|| StoreError::Value { what, text: text.to_owned() });
+        words.as_deref().unwrap_or_default().split(',').filter(|text| !text.is_empty()).map(known).collect()
+    }
+
+    fn conditions(&mut self) -> Result<Conditions, StoreError> {
+        Ok(Conditions {
+            gpu_temperature_celsius: self.take()?,
+            sm_clock_megahertz: self.take()?,
+            memory_clock_megahertz: self.take()?,
+            gpu_utilization: self.take()?,
+            power_watts: self.take()?,
+            gpu_memory_used_bytes: self.optional_count()?,
+            throttle_reasons: self.words("throttle reason", ThrottleReason::from_name)?,
+            energy_joules: self.take()?,
+        })
     }
 }
 
@@ -338,6 +380,7 @@ pub(super) fn sample(target: &TargetId, row: &Row<'_>) -> Result<Sample, StoreEr
             gpu_share: c.take()?,
             timer_lag_p99_seconds: c.take()?,
             client_cpu_ratio: c.take()?,
+            conditions: c.conditions()?,
         },
         invalid: c.invalid()?,
     })

@@ -15,8 +15,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_retention.sql"),
     include_str!("migrations/0003_queue_wait.sql"),
     include_str!("migrations/0004_slots_and_canary.sql"),
-    include_str!("migrations/0005_optimum.sql"),
-    include_str!("migrations/0006_changes.sql"),
+    include_str!("migrations/0005_conditions_and_changes.sql"),
 ];
 /// The first schema with aggregates.
 const WITH_AGGREGATES: usize = 2;

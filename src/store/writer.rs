@@ -17,7 +17,9 @@ use super::reader::Reader;
 use super::retention::{self, Pruned, SAMPLES_A_STEP};
 use super::schema::{Lock, open_to_write};
 use super::{FILE_NAME, aggregates, baselines, canaries, changes, latency, ledger, rows};
-use crate::domain::{Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, NamedCells, Sample, Spent, TargetId};
+use crate::domain::{
+    EnvironmentChanges, Epoch, EpochId, Event, Facts, Grid, Happening, Latencies, NamedCells, Sample, Spent, TargetId,
+};
 
 /// Commands that may wait; a sample is one of them.
 const QUEUE: usize = 1024;
@@ -46,6 +48,8 @@ pub struct Entered {
     pub named: Option<NamedCells>,
     /// The last cycle of the target in any epoch.
     pub last_cycle: u64,
+    /// What changed from epoch to epoch until now; not told for the epoch that runs.
+    pub changes: EnvironmentChanges,
 }
 
 /// A cycle as it begins.
@@ -241,11 +245,13 @@ impl Scribe {
                     "UPDATE epoch SET identity = ?2, last_seen = ?3 WHERE id = ?1",
                     params![epoch.id.0, rows::facts_text(&epoch.identity), rows::time(seen.at)],
                 )?;
-                let samples = match seen.running {
-                    Some(running) if running == epoch.id => Vec::new(),
-                    _ => self.history.samples(&seen.target, epoch.id)?,
+                let (samples, changes) = match seen.running {
+                    Some(running) if running == epoch.id => (Vec::new(), EnvironmentChanges::default()),
+                    _ => {
+                        (self.history.samples(&seen.target, epoch.id)?, self.history.environment_changes(&seen.target)?)
+                    }
                 };
-                Ok(Entered { epoch, before: None, samples, named, last_cycle })
+                Ok(Entered { epoch, before: None, samples, named, last_cycle, changes })
             }
             before => {
                 let connection = self.history.connection();
@@ -265,7 +271,8 @@ impl Scribe {
                     first_seen: seen.at,
                     last_seen: seen.at,
                 };
-                Ok(Entered { epoch, before, samples: Vec::new(), named: None, last_cycle })
+                let changes = self.history.environment_changes(&seen.target)?;
+                Ok(Entered { epoch, before, samples: Vec::new(), named: None, last_cycle, changes })
             }
         }
     }

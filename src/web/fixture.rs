@@ -9,10 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::{App, Readiness};
 use crate::domain::plan::MetricsPlan;
 use crate::domain::{
-    Cell, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, Measurement, Sample, SchedulerState,
-    ServerIdentity, ServerKind, TargetId, TokenSource,
+    Cell, Conditions, Epoch, EpochId, Event, Facts, Grid, Happening, InvalidReason, Latencies, Measurement, Sample,
+    SchedulerState, ServerIdentity, ServerKind, TargetId, TokenSource,
 };
-use crate::metrics::{LogCounter, Metrics, ProcessSources, ReloadStatus, ReportCounter};
+use crate::metrics::{LogCounter, Metrics, NotificationCounter, ProcessSources, ReloadStatus, ReportCounter};
 use crate::soak::{Board, LagMeter, TargetSnapshot, WallClock};
 use crate::store::WriterStatus;
 
@@ -34,6 +34,7 @@ pub(super) fn app(board: Board, reports: impl Into<PathBuf>) -> App {
     let sources = ProcessSources {
         log: LogCounter::default(),
         reports: ReportCounter::default(),
+        notifications: NotificationCounter::default(),
         reload: ReloadStatus::new(now()),
         lag: LagMeter::default(),
         storage: WriterStatus::default(),
@@ -67,7 +68,12 @@ pub(super) fn soak(board: &Board, target: &TargetId, grid: Grid, done: usize) {
     };
     let epoch = |id: i64, version: &str| Epoch {
         id: EpochId(id),
-        identity: Facts::from([("server_version".to_owned(), version.to_owned())]),
+        identity: facts(&[
+            ("server_version", version),
+            ("gpu", "NVIDIA L4"),
+            ("gpu_count", "2"),
+            ("driver_version", "580.95"),
+        ]),
         load: Facts::new(),
         first_seen: now() - SignedDuration::from_hours(2),
         last_seen: now(),
@@ -81,6 +87,7 @@ pub(super) fn soak(board: &Board, target: &TargetId, grid: Grid, done: usize) {
         samples: Arc::default(),
         named: None,
         before: Some(Arc::new(epoch(2, "0.12.8"))),
+        changes: Arc::default(),
     });
     for cycle in 1..=2 {
         tell(Happening::CycleStarted { cycle, cells: count, due_at: (cycle > 1).then_some(now()) });
@@ -97,6 +104,10 @@ pub(super) fn soak(board: &Board, target: &TargetId, grid: Grid, done: usize) {
         tell(Happening::SampleStarted { cell, due_at: now() + SignedDuration::from_secs(300) });
         tell(Happening::StateChanged { state: SchedulerState::Running, until: None, due_at: None });
     }
+}
+
+fn facts(pairs: &[(&str, &str)]) -> Facts {
+    pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// A server of 24 slots in which one token of each of c streams takes 19 + 2.15 c ms.
@@ -132,6 +143,7 @@ fn sample(target: &TargetId, cell: Cell, cycle: u64) -> Sample {
         gpu_share: None,
         timer_lag_p99_seconds: None,
         client_cpu_ratio: 0.0,
+        conditions: Conditions::default(),
     };
     Sample {
         target: target.clone(),

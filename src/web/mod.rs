@@ -5,10 +5,10 @@
 //! has to allow. Beside the floors below, this folder uses `metrics` and `report` of its own
 //! floor.
 
-mod alarms;
 mod api;
 #[cfg(test)]
 mod api_tests;
+mod changes;
 #[cfg(test)]
 mod fixture;
 mod grid;

@@ -15,7 +15,7 @@ use super::health::stands_still_since;
 use super::html::{counted, encoded, escaped, head, model_element, percent, rate, repeats, span, time, time_element};
 use super::measure::Measure;
 use super::server::{Desk, Fault, live_page};
-use super::{App, alarms, grid};
+use super::{App, changes, grid};
 use crate::analysis::slots::RowSlots;
 use crate::domain::SchedulerState;
 use crate::soak::board::Note;
@@ -91,15 +91,15 @@ fn section(target: &TargetSnapshot, number: usize, has_link: bool, view: View) -
     format!(
         "<section aria-labelledby=\"target-{number}\">\n<div class=\"name\"><h2 id=\"target-{number}\">{name}</h2> \
          {} <span class=\"badge {class}\">{up}</span> \
-         {link}</div>\n{}{still}{}{}\
-         <div class=\"tiles\">\n{}{}{}</div>\n{}{}</section>\n",
+         {link}</div>\n{}{still}{}\
+         <div class=\"tiles\">\n{}{}{}</div>\n{}{}{}</section>\n",
         model_element(&target.id.model),
         facts(target),
-        alarms::lines(target, view),
         mismatches(target),
         optimum_tile(target),
         now_tile(target, now),
         cycle_tile(target, now),
+        changes::section(&target.changes, now),
         target.grid.as_ref().map_or_else(String::new, |cells| grid::heat_map(target, cells, view, number)),
         notes(target, now),
     )
@@ -124,11 +124,18 @@ fn facts(target: &TargetSnapshot) -> String {
         Some(if server.is_partly_on_cpu() { format!("{shown} – warning: the rest is on the CPU") } else { shown })
     });
     let epoch = target.epoch.as_ref().map(|epoch| format!("{}, since {}", epoch.id, time(epoch.first_seen)));
+    let fact = |key| target.epoch.as_ref().and_then(|epoch| epoch.identity.get(key)).cloned();
+    let gpu = fact("gpu").map(|name| match fact("gpu_count").filter(|count| count != "1") {
+        Some(count) => format!("{count} × {name}"),
+        None => name,
+    });
     let facts = [
         ("Server", server),
         ("Address", Some(target.url.clone())),
         ("Slots", slots),
         ("Quantization", quantization),
+        ("GPU", gpu),
+        ("Driver", fact("driver_version")),
         ("On the GPU", on_gpu),
         ("Epoch", epoch),
     ];

@@ -7,12 +7,13 @@
 
 mod api;
 mod apis;
-mod arriving;
 mod backtest;
+mod changes;
 mod check;
 mod crash;
 mod daemon;
 mod dashboards;
+mod environment;
 mod exchange;
 mod init;
 mod lanes;

@@ -8,7 +8,6 @@ use llmsoak::cli::args::Args;
 use llmsoak::config::default_yaml;
 use llmsoak::domain::{FailureKind, InvalidReason, SchedulerState};
 
-use crate::arriving;
 use crate::support::{Stage, Target, root, simulator, soaked};
 
 const PREFIX: &str = "llmsoak_";
@@ -83,19 +82,12 @@ fn every_metric_that_is_named_exists() {
         for name in names(&text) {
             let family = PARTS.iter().find_map(|part| name.strip_suffix(part));
             let is_known = is_made(name, &source) || family.is_some_and(|family| is_made(family, &source));
-            if !is_known && !arriving::is_arriving(name) {
+            if !is_known {
                 unknown.push(format!("{file}: {name}"));
             }
         }
     }
     assert!(unknown.is_empty(), "{unknown:#?}");
-}
-
-#[test]
-fn what_arrives_is_not_there_yet() {
-    let source: String = texts(&root().join("src/metrics")).into_iter().map(|(_, text)| text).collect();
-    let arrived: Vec<_> = arriving::ARRIVING.iter().filter(|(name, _)| is_made(name, &source)).collect();
-    assert!(arrived.is_empty(), "take these out of tests/suite/arriving.rs: {arrived:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::support::root;
 
 /// Each folder of `src` with the folders that it may import, beside itself.
-const FLOORS: [(&str, &[&str]); 14] = [
+const FLOORS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("analysis", &["domain"]),
     ("client", LOW),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, &[&str]); 14] = [
     ("soak", MIDDLE),
     ("metrics", HIGH),
     ("report", HIGH),
+    ("notify", &["domain"]),
     (
         "web",
         &[
@@ -48,6 +49,7 @@ const FLOORS: [(&str, &[&str]); 14] = [
             "soak",
             "metrics",
             "report",
+            "notify",
             "web",
             "config",
         ],

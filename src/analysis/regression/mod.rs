@@ -38,6 +38,7 @@ pub use detector::{Detector, Settings};
 pub use verdict::Finding;
 pub use view::{CellFigures, CycleView};
 
+pub use crate::domain::Component;
 pub use crate::domain::change::{
-    Cause, CellChange, ChangeEvent, Comparison, Component, CycleRef, Direction, Measure, Ratio, Scope, Turn, Verdict,
+    Cause, CellChange, ChangeEvent, Comparison, CycleRef, Direction, Measure, Ratio, Scope, Turn, Verdict,
 };

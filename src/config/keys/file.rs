@@ -8,6 +8,7 @@ use super::super::files::Surroundings;
 use super::super::kind::{duration, number, one_of, path, share, whole};
 use super::super::section::Section;
 use super::super::value::{buckets, off_or, one_list_of};
+use super::notify::notify;
 use super::schedule::schedule;
 use super::target::targets;
 use super::{
@@ -33,6 +34,7 @@ pub(in crate::config) fn config(root: &mut Section<'_>, around: Surroundings<'_>
         report: root.section("report", report),
         regression: root.section("regression", regression),
         metrics: root.section("metrics", metrics),
+        notify: root.section("notify", |s| notify(s, around)),
     }
 }
 

@@ -15,7 +15,9 @@ use super::preset::ServerPreset;
 use super::value::Lists;
 
 mod budget;
+mod environment;
 mod file;
+mod notify;
 mod schedule;
 mod slots;
 mod target;
@@ -69,7 +71,9 @@ const COUNT: RangeInclusive<u64> = 1..=LARGEST_EXACT;
 const MOST_TARGETS: usize = 256;
 const MOST_WINDOWS: usize = 64;
 /// Words of a command line.
-const MOST_WORDS: usize = 256;
+pub(super) const MOST_WORDS: usize = 256;
+/// Commands of a target, which all run before each cycle, and its labels.
+const MOST_FACTS: usize = 32;
 
 pub(super) const APIS: Choices<Api> = &[("auto", Api::Auto), ("ollama", Api::Ollama), ("openai", Api::OpenAi)];
 pub(super) const ENDPOINTS: Choices<Endpoint> =
@@ -84,6 +88,8 @@ pub(super) const SLOTS_MODES: Choices<SlotsMode> =
     &[(SlotsMode::Client.as_str(), SlotsMode::Client), (SlotsMode::Server.as_str(), SlotsMode::Server)];
 pub(super) const SERVER_PRESETS: Choices<ServerPreset> =
     &[("ollama", ServerPreset::Ollama), ("llama-server", ServerPreset::LlamaServer), ("vllm", ServerPreset::Vllm)];
+/// Whether this machine's GPUs are asked, where the server runs on it.
+pub(super) const GPU_PROBES: Choices<bool> = &[("auto", true), ("off", false)];
 pub(super) const LANGUAGES: Choices<Language> =
     &[(Language::English.code(), Language::English), (Language::Russian.code(), Language::Russian)];
 pub(super) const CELL_DETAILS: Choices<CellDetail> =

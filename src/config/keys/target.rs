@@ -13,6 +13,7 @@ use super::super::problem::Fault;
 use super::super::section::Section;
 use super::super::value::{HEADER_NAME, ServerUrl, axis, header, name, server_url};
 use super::budget::{budget, largest};
+use super::environment::environment;
 use super::slots::{Served, slots};
 use super::validity::validity;
 use super::{
@@ -46,6 +47,7 @@ fn target(s: &mut Section<'_>, around: Surroundings<'_>, warmup_requests: u32) -
     let (request, connect_timeout) = s.section("request", |s| request(s, around));
     let largest = largest(&grid, &request, warmup_requests);
     let budget = s.section("budget", |s| budget(s, largest));
+    let environment = s.section("environment", |s| environment(s, around, slots.mode()));
     let validity = s.section("validity", validity);
     let ServerUrl { url, host, .. } = url?;
     Some(TargetPlan {
@@ -57,6 +59,7 @@ fn target(s: &mut Section<'_>, around: Surroundings<'_>, warmup_requests: u32) -
         slots,
         request,
         budget,
+        environment,
         validity,
     })
 }
@@ -78,7 +81,7 @@ fn connection(s: &mut Section<'_>, around: Surroundings<'_>) -> Connection {
 }
 
 /// Names of headers know no case, so two that differ in it alone are one header twice.
-fn headers(s: &mut Section<'_>) -> Vec<(String, Secret)> {
+pub(super) fn headers(s: &mut Section<'_>) -> Vec<(String, Secret)> {
     let headers = s.entries("headers", HEADER_NAME, text(), |name, value| header(name, &value));
     let mut names = BTreeSet::new();
     for (name, _) in &headers {

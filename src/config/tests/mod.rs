@@ -1,13 +1,14 @@
 //! The file as users see it: what it comes to, and what is said when it is wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::domain::Grid;
 use crate::domain::plan::{Api, CellOrder, GridPlan, Prompts, Secret};
+use crate::domain::slots::CommandLine;
+use crate::domain::{Facts, Grid};
 
 use super::files::Surroundings;
 use super::load::from_text;
@@ -16,6 +17,7 @@ use super::*;
 mod examples;
 mod files;
 mod limits;
+mod notify;
 mod schedule;
 mod schema;
 mod slots;

@@ -41,10 +41,11 @@ fn keys_of_reader() -> Keys {
     let yaml = format!(
         "{{{strange}, storage: {section}, schedule: {section}, estimate: {section},
          objectives: {{{strange}, slo: {section}}}, canary: {section}, report: {section}, regression: {section},
+         notify: {{{strange}, webhook: {section}, grafana: {section}}},
          metrics: {{{strange}, buckets: {section}}},
          targets: [{{{strange}, tls: {section}, grid: {section},
                     slots: {{{strange}, process: {section}}}, request: {section}, budget: {section},
-                    validity: {section}}}]}}"
+                    environment: {section}, validity: {section}}}]}}"
     );
     let Problems(problems) = read(&yaml).expect_err("has unknown keys");
     let known = problems.iter().filter_map(|problem| {
@@ -161,6 +162,12 @@ fn what_is_unsound_is_invalid() {
         "    slots: {mode: server, process: {preset: ollama, context_per_slot: 0}}",
         "    slots: {mode: server, command: []}",
         "    slots: {mode: server, command: [1]}",
+        "    environment: {gpu: on}",
+        "    environment: {commands: {driver: []}}",
+        "    environment: {commands: {driver: [1]}}",
+        "    environment: {commands: {Driver: [a]}}",
+        "    environment: {labels: {a b: c}}",
+        "    environment: {labels: {a: ''}}",
         "    request: {timeout: 5}",
         "    request: {timeout: 5m1h}",
         "    request: {timeout: ''}",

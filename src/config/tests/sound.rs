@@ -41,6 +41,27 @@ fn keys_are_read() {
 }
 
 #[test]
+fn environments_are_read() {
+    check_plan("    environment: {gpu: off}", |t| t.environment.reads_gpu = false);
+    check_plan("    environment: {labels: {rack: r12}}", |t| {
+        t.environment.labels = Facts::from([("rack".to_owned(), "r12".to_owned())]);
+    });
+    let command = |key: &str, program: &str, arguments: &[&str]| {
+        let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+        (key.to_owned(), CommandLine { program: program.to_owned(), arguments, environment: BTreeMap::new() })
+    };
+    // One that is named like a component is that component.
+    check_plan("    environment: {commands: {driver: [ssh, gpu01, cat /sys/x], bios: [./bios]}}", |t| {
+        t.environment.commands =
+            [command("driver_version", "ssh", &["gpu01", "cat /sys/x"]), command("bios", "/nowhere/./bios", &[])]
+                .into();
+    });
+    check_plan("    environment: {commands: {quantization: [q], model: [m]}}", |t| {
+        t.environment.commands = [command("quantization", "q", &[]), command("model_digest", "m", &[])].into();
+    });
+}
+
+#[test]
 fn grids_are_read() {
     check_plan("    grid: {workers: [4, 2], batch: [1]}", |t| {
         t.grid = GridPlan::Fixed(Grid::new(&[2, 4], &[1], true).expect("is sound"));

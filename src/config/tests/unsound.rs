@@ -61,6 +61,48 @@ fn text_that_is_no_yaml_has_a_line() {
 }
 
 #[test]
+fn an_environment_is_of_commands_and_labels_with_names_of_their_own() {
+    let check_environment = |keys: &str, expected: &str| {
+        check_target(&format!("    environment: {{{keys}}}\n"), &format!("f:4: targets[0].environment.{expected}"));
+    };
+    check_environment("gpu: on", "gpu: must be auto or off, not `on`");
+    let form = "must have a name of 1 to 64 characters of a-z 0-9 _, a letter first";
+    check_environment("labels: {Rack: r}", &format!("labels.Rack: {form}"));
+    check_environment("commands: {a-b: [c]}", &format!("commands.a-b: {form}"));
+    check_environment("labels: {rack: 12}", "labels.rack: must be text, not a number; hint: put it in quotes");
+    let example = "hint: such as [cat, /etc/driver-version]";
+    check_environment(
+        "commands: {driver: cat x}",
+        &format!("commands.driver: must be a list of words, not text; {example}"),
+    );
+    check_environment("commands: {driver: []}", &format!("commands.driver: must begin with a program; {example}"));
+    check_environment("commands: {driver: [' ']}", &format!("commands.driver: must begin with a program; {example}"));
+    let taken = "is the name of what a server or a machine tells; hint: give it another one; a command of that name \
+                 could tell it";
+    for name in ["driver", "driver_version", "kernel", "slots", "label", "load"] {
+        check_environment(&format!("labels: {{{name}: x}}"), &format!("labels.{name}: {taken}"));
+    }
+    check_environment(
+        "commands: {load: [a]}",
+        "commands.load: is no thing that a command could tell; hint: give it a name of your own, such as `bios`",
+    );
+    check_environment(
+        "commands: {driver: [a], driver_version: [b]}",
+        "commands: asks for the same thing twice, by two names; hint: `driver` and `driver_version` are one fact; \
+         keep one of them",
+    );
+    check_environment(
+        "commands: {rack: [a]}, labels: {rack: r}",
+        "labels: has `rack`, which is a command too; hint: give one of them another name",
+    );
+    check_target(
+        "    slots: {mode: server, command: [set, '{workers}']}\n    environment: {commands: {slots: [a]}}\n",
+        "f:5: targets[0].environment.commands.slots: excludes `slots.mode: server`, in which llmsoak gives the server \
+         its slots; hint: remove it",
+    );
+}
+
+#[test]
 fn keys_are_given_once() {
     check_target("    name: b\n", "f:4: targets[0].name: is given twice, first on line 2; hint: remove one of them");
     check(

@@ -140,7 +140,8 @@ fn another_epoch_is_not_what_the_last_one_was_compared_with() {
     let epoch =
         Epoch { id: EpochId(8), identity: Facts::new(), load: Facts::new(), first_seen: now(), last_seen: now() };
     let (epoch, grid) = (Arc::new(epoch), Arc::new(grid));
-    let entered = Happening::EpochEntered { epoch, grid, samples: Arc::default(), named: None, before: None };
+    let (samples, changes) = (Arc::default(), Arc::default());
+    let entered = Happening::EpochEntered { epoch, grid, samples, named: None, before: None, changes };
     stage.tell(&target, entered);
     assert_eq!(stage.count("llmsoak_change_ratio"), 0);
     stage.tell(&target, Happening::BaselineChosen(None));

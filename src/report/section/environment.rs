@@ -6,7 +6,7 @@ use super::super::figures::Figures;
 use super::super::markdown::{Align, Table, code};
 use super::super::number::time;
 use super::super::words::Words;
-use super::Page;
+use super::{Page, conditions};
 use crate::domain::{Facts, TokenSource};
 
 pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
@@ -18,6 +18,7 @@ pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     facts(page, words, &epoch.load);
     page.heading(3, words.run);
     run(page, figures, words);
+    conditions::write(page, figures, words);
     page.heading(2, words.definitions);
     page.list(words.definition_list.iter().map(|(term, meaning)| format!("**{term}**: {meaning}")));
 }

@@ -4,6 +4,7 @@ use super::figures::Figures;
 use super::words::Words;
 
 mod conclusions;
+mod conditions;
 mod confidence;
 mod environment;
 mod failures;

@@ -1,6 +1,6 @@
 //! The report in English.
 
-use super::{ChartWords, RunFacts, Words};
+use super::{ChartWords, ConditionFacts, RunFacts, Words};
 use crate::domain::{Cell, FailureKind, InvalidReason};
 
 fn counted(count: impl Into<u128>, one: &str, many: &str) -> String {
@@ -174,6 +174,18 @@ pub(super) const ENGLISH: Words = Words {
         seed: "seed of the schedule",
         url: "URL",
     },
+    conditions: "GPU while the samples ran",
+    condition_columns: ["Fact", "Median (lowest – highest)"],
+    condition_facts: ConditionFacts {
+        temperature: "highest temperature, °C",
+        sm_clock: "clock, MHz",
+        memory_clock: "memory clock, MHz",
+        utilization: "utilization, %",
+        memory: "memory used, GiB",
+        power: "power, W",
+        energy: "energy of an output token, J",
+        throttled: "throttled by (samples)",
+    },
     definitions: "Definitions",
     definition_list: ENGLISH_DEFINITIONS,
     charts: ChartWords {
@@ -247,7 +259,7 @@ const fn english_rejection(reason: InvalidReason) -> &'static str {
         InvalidReason::FailedRequests => "too many of its requests failed",
         InvalidReason::OutputLength => "answers longer or shorter than is usual for the cell",
         InvalidReason::SlotsChanged => "the server's slots or their context changed meanwhile",
-        InvalidReason::EnvironmentChanged => "the server, its version or its model changed meanwhile",
+        InvalidReason::EnvironmentChanged => "the server, its model or what surrounds it changed meanwhile",
         InvalidReason::Cancelled => "dropped in the middle",
     }
 }

@@ -107,6 +107,9 @@ pub(super) struct Words {
     pub(super) run: &'static str,
     pub(super) no_facts: &'static str,
     pub(super) run_facts: RunFacts,
+    pub(super) conditions: &'static str,
+    pub(super) condition_columns: [&'static str; 2],
+    pub(super) condition_facts: ConditionFacts,
     // Definitions.
     pub(super) definitions: &'static str,
     pub(super) definition_list: &'static [(&'static str, &'static str)],
@@ -134,6 +137,18 @@ pub(super) struct RunFacts {
     pub(super) token_source: &'static str,
     pub(super) seed: &'static str,
     pub(super) url: &'static str,
+}
+
+/// Names of what the GPUs did, with their units.
+pub(super) struct ConditionFacts {
+    pub(super) temperature: &'static str,
+    pub(super) sm_clock: &'static str,
+    pub(super) memory_clock: &'static str,
+    pub(super) utilization: &'static str,
+    pub(super) memory: &'static str,
+    pub(super) power: &'static str,
+    pub(super) energy: &'static str,
+    pub(super) throttled: &'static str,
 }
 
 /// What stands in the charts, and what is said for them where they cannot be seen.

@@ -1,7 +1,7 @@
 //! The report in Russian. Title, headings and the first columns of the tables are the legacy
 //! report's own, so that its readers and scripts find everything where it was.
 
-use super::{ChartWords, RunFacts, Words};
+use super::{ChartWords, ConditionFacts, RunFacts, Words};
 use crate::domain::{Cell, FailureKind, InvalidReason};
 
 /// A count with its noun: 1 запрос, 2 запроса, 5 запросов, 11 запросов, 21 запрос.
@@ -205,6 +205,18 @@ pub(super) const RUSSIAN: Words = Words {
         seed: "seed порядка ячеек",
         url: "URL",
     },
+    conditions: "GPU во время измерений",
+    condition_columns: ["Признак", "Медиана (наименьшее – наибольшее)"],
+    condition_facts: ConditionFacts {
+        temperature: "наибольшая температура, °C",
+        sm_clock: "частота, МГц",
+        memory_clock: "частота памяти, МГц",
+        utilization: "загрузка, %",
+        memory: "занятая память, ГиБ",
+        power: "мощность, Вт",
+        energy: "энергия на токен ответа, Дж",
+        throttled: "чем замедлена (измерения)",
+    },
     definitions: "Определения",
     definition_list: RUSSIAN_DEFINITIONS,
     charts: ChartWords {
@@ -276,7 +288,7 @@ const fn russian_rejection(reason: InvalidReason) -> &'static str {
         InvalidReason::FailedRequests => "слишком много запросов закончились ошибкой",
         InvalidReason::OutputLength => "ответы длиннее или короче обычных для этой ячейки",
         InvalidReason::SlotsChanged => "у сервера изменилось число слотов или их контекст",
-        InvalidReason::EnvironmentChanged => "изменились сервер, его версия или модель",
+        InvalidReason::EnvironmentChanged => "изменились сервер, его модель или окружение",
         InvalidReason::Cancelled => "прервано посередине",
     }
 }

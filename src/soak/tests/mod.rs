@@ -9,4 +9,5 @@ mod roster;
 mod slots;
 mod stage;
 mod validity;
+mod watch;
 mod work;

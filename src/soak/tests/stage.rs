@@ -9,11 +9,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::plan::{BudgetPlan, Connection, GridPlan, RequestPlan, SchedulePlan, TargetPlan, ValidityPlan};
+use crate::domain::plan::{
+    BudgetPlan, Connection, EnvironmentPlan, GridPlan, RequestPlan, SchedulePlan, TargetPlan, ValidityPlan,
+};
 use crate::domain::slots::SlotsPlan;
 use crate::domain::{Cell, EstimatePlan, Event, Grid, Happening, ReferenceCell, TargetId};
 use crate::sim::{Profile, SimOptions, SimServer};
-use crate::soak::{Bus, Control, LagMeter, Limits, MemoryBackend, Roster, Soak, SoakTarget, WallClock};
+use crate::soak::{
+    Bus, Control, LagMeter, Limits, MemoryBackend, Roster, Soak, SoakTarget, WallClock, WatchPlan, Watcher,
+};
 use crate::store::Writer;
 
 pub(super) const SOON: Timestamp = Timestamp::UNIX_EPOCH;
@@ -70,6 +74,13 @@ impl Stage {
         self.bus = bus;
     }
 
+    /// Has what is going to be soaked watched for changes.
+    pub(super) fn watch(&mut self) {
+        let folder = self.folder.path().to_owned();
+        let watcher = Watcher::new(folder, self.bus.clone(), WatchPlan::default);
+        tokio::spawn(watcher.run(self.bus.listen()));
+    }
+
     pub(super) fn target(&self, name: &str, lane: &str, grid: Grid) -> SoakTarget<MemoryBackend> {
         self.target_of(TargetPlan {
             name: name.to_owned(),
@@ -80,6 +91,7 @@ impl Stage {
             slots: SlotsPlan::default(),
             request: RequestPlan { output_tokens: 4, ..RequestPlan::default() },
             budget: BudgetPlan::default(),
+            environment: EnvironmentPlan::default(),
             validity: ValidityPlan::default(),
         })
     }
@@ -88,6 +100,7 @@ impl Stage {
     pub(super) fn target_of(&self, plan: TargetPlan) -> SoakTarget<MemoryBackend> {
         SoakTarget {
             backend: Arc::new(MemoryBackend::new(self.server.clone(), Arc::new(plan.request.clone()))),
+            surroundings: Arc::default(),
             id: TargetId::new(&plan.name, ""),
             plan: Arc::new(plan),
             spent: Vec::new(),

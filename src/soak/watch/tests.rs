@@ -30,6 +30,7 @@ fn sample(cycle: u64, (workers, batch): (u32, u32), level: f64) -> Sample {
     let rate = 30.0 * f64::from(workers.min(batch)) * wobble * level;
     let quantiles = |p50: f64| Some(Quantiles { p50, p95: 2.0 * p50, p99: 3.0 * p50 });
     let measurement = Measurement {
+        conditions: crate::domain::Conditions::default(),
         total_seconds: 2.0,
         seconds_per_request: 0.5,
         tokens_per_second: rate,

@@ -5,9 +5,9 @@ use axum::extract::State;
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Desk, members, names, optional_seconds, seconds};
+use crate::domain::ActiveAlarm;
 use crate::metrics::figures;
 use crate::soak::TargetSnapshot;
-use crate::web::alarms;
 use crate::web::health::stands_still_since;
 
 /// The state of the program and of each target's work.
@@ -20,7 +20,7 @@ pub(super) async fn status(State(app): Desk, asked: Asked) -> Json<Value> {
             "scheduler_state_until_timestamp_seconds": optional_seconds(target.state_until),
             "cycle": target.cycle,
             "stands_still": stands_still_since(target, asked.now).is_some(),
-            "alarms": alarms::listed(target),
+            "alarms": alarms(target),
             "notes": target.notes.iter().rev().map(|note| json!({
                 "timestamp_seconds": seconds(note.at), "text": note.text,
             })).collect::<Vec<_>>(),
@@ -34,6 +34,25 @@ pub(super) async fn status(State(app): Desk, asked: Asked) -> Json<Value> {
         answer.extend(program.clone());
     }
     Json(answer)
+}
+
+/// What is slower or faster than what was accepted last, with what changed in the environment
+/// when that began, the first suspect first.
+fn alarms(target: &TargetSnapshot) -> Value {
+    let alarm = |alarm: &ActiveAlarm| {
+        let told = target.changes.newest.iter().rev().map(|told| &told.event);
+        let mut of_it = told.filter(|event| event.measure == alarm.measure && event.direction == alarm.direction);
+        let components =
+            of_it.next().map(|event| event.components.iter().map(|component| component.as_str()).collect::<Vec<_>>());
+        json!({
+            "measure": alarm.measure.as_str(),
+            "direction": alarm.direction.as_str(),
+            "ratio": alarm.ratio,
+            "since_timestamp_seconds": seconds(alarm.since.at),
+            "components": components.unwrap_or_default(),
+        })
+    };
+    target.changes.alarms.values().map(alarm).collect()
 }
 
 /// Who is measured, how, and over which grid.

@@ -23,8 +23,13 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the program under test.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    /// The same with variables beside those of this process.
+    pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(BINARY);
-        command.args(arguments);
+        command.args(arguments).envs(variables.iter().copied());
         // Flags come from the test alone.
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LLMSOAK_")) {
             command.env_remove(variable);
