@@ -31,8 +31,8 @@ pub(crate) struct Target<'a> {
     pub(crate) model: &'a str,
     pub(crate) slots: &'a str,
     pub(crate) request: &'a str,
-    pub(crate) validity: &'a str,
     pub(crate) environment: &'a str,
+    pub(crate) validity: &'a str,
 }
 
 impl Target<'_> {
@@ -45,8 +45,8 @@ impl Target<'_> {
             model: "",
             slots: "{}",
             request: "{output_tokens: 8}",
-            validity: "{}",
             environment: "{}",
+            validity: "{}",
         }
     }
 }
@@ -85,10 +85,10 @@ impl Stage {
     /// Writes the configuration of some targets and returns its path.
     pub(crate) fn configure(&self, targets: &[Target<'_>]) -> String {
         let mut text = "schedule: {pause_between_samples: 20ms}\ntargets:\n".to_owned();
-        for Target { name, url, lane, grid, model, slots, request, validity, environment } in targets {
+        for Target { name, url, lane, grid, model, slots, request, environment, validity } in targets {
             text += &format!("  - name: {name}\n    url: {url}\n    lane: {lane}\n    model: {model}\n");
             text += &format!("    grid: {grid}\n    slots: {slots}\n    request: {request}\n");
-            text += &format!("    validity: {validity}\n    environment: {environment}\n");
+            text += &format!("    environment: {environment}\n    validity: {validity}\n");
         }
         self.write("llmsoak.yml", &text)
     }
