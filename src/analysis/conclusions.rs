@@ -46,6 +46,8 @@ pub struct Conclusions {
     /// By workers.
     pub rows: Vec<RowSlots>,
     pub step: Option<StepFit>,
+    /// What `step` is fitted to.
+    pub step_points: Vec<StepPoint>,
     /// The cell that is measured several times a cycle.
     pub reference: Option<Cell>,
     /// Taken off the rates before anything was estimated; `None` where none shows.
@@ -74,8 +76,9 @@ impl Conclusions {
             warned_rows: &warned_rows,
             published: question.published,
         });
-        let step = step::fit(&step_points(question.grid, &rates, &services, &rows));
-        Self { rates, services, rows, step, reference, drift, optimum }
+        let step_points = step_points(question.grid, &rates, &services, &rows);
+        let step = step::fit(&step_points);
+        Self { rates, services, rows, step, step_points, reference, drift, optimum }
     }
 
     /// Worker counts whose rows answer no question: they queue, or did not get their slots.

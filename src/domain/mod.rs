@@ -43,7 +43,7 @@ pub use failure::{FailureKind, InvalidReason, RequestFailure};
 pub use occupancy::{Look, Occupancy, TokenCounter};
 pub use optimum::{EstimatePlan, NamedCells, ReferenceCell, SampleWindow, ServiceLevel};
 pub use request::{Chunk, Endpoint, GenerateRequest, RequestRecord, ServerTimings, TokenCounts, TokenSource};
-pub use sample::{Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
+pub use sample::{Distribution, Latencies, LatencyMeasure, Measurement, Quantiles, Sample};
 pub use slots::SlotsMode;
 pub use spending::{Cost, Spent};
 pub use window::{Window, Windows};

@@ -102,6 +102,19 @@ pub struct Latencies {
     pub requests_without_inter_token_latency: u32,
 }
 
+/// How often each latency was seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distribution {
+    /// Seconds and their count, ascending.
+    pub counts: Vec<(f64, u64)>,
+}
+
+impl Distribution {
+    pub fn total(&self) -> u64 {
+        self.counts.iter().map(|(_, count)| count).sum()
+    }
+}
+
 impl Latencies {
     /// The values of one measure, seconds.
     pub fn of(&self, measure: LatencyMeasure) -> &[f64] {

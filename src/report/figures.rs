@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ReportInput;
+use super::change::{Stretch, trend};
 use super::number::{as_printed, figure};
 use crate::analysis::conclusions::{Conclusions, Question};
 use crate::analysis::interval::Interval;
@@ -101,7 +102,7 @@ pub(super) enum Known<'a> {
 #[derive(Debug)]
 pub(super) struct Figures<'a> {
     pub(super) input: &'a ReportInput,
-    conclusions: Conclusions,
+    pub(super) conclusions: Conclusions,
     /// By canonical cell.
     cells: BTreeMap<Cell, CellFigures>,
     /// Rejected samples by canonical cell.
@@ -130,16 +131,17 @@ impl<'a> Figures<'a> {
             plan: &input.estimates,
             published: input.named.as_ref(),
         };
-        Self { input, conclusions: Conclusions::of(&question, &input.samples), cells, rejected }
+        let conclusions = Conclusions::of(&question, &input.samples);
+        Self { input, conclusions, cells, rejected }
     }
 
     pub(super) fn optimum(&self) -> Option<&Optimum> {
         self.conclusions.optimum.as_ref()
     }
 
-    /// The 95 % interval of a measured cell's token rate.
-    pub(super) fn interval(&self, canonical: Cell) -> Option<Interval> {
-        self.conclusions.rates.get(canonical).map(|rate| rate.interval)
+    /// The 95 % interval of the token rate of a cell or of the one that it is a copy of.
+    pub(super) fn interval(&self, cell: Cell) -> Option<Interval> {
+        self.conclusions.rates.get(self.input.grid.canonical(cell)).map(|rate| rate.interval)
     }
 
     /// What is known of any cell of the grid, copies of measured cells among them.
@@ -189,6 +191,18 @@ impl<'a> Figures<'a> {
         let rate = |figures: &CellFigures| figures.tokens_per_second.median;
         let cells = self.measured().filter(|(cell, _)| is_of(*cell));
         cells.reduce(|best, next| if rate(next.1) > rate(best.1) { next } else { best })
+    }
+
+    /// The cells that may be as good as the best, itself among them.
+    pub(super) fn tied(&self) -> &[Cell] {
+        self.optimum().map_or(&[], |optimum| &optimum.throughput.tied)
+    }
+
+    /// How the best cell fared over time, where it was measured more than once.
+    pub(super) fn trend(&self) -> Option<(Cell, Vec<Stretch<'_>>)> {
+        let best = self.input.grid.canonical(self.best()?.0);
+        let stretches = trend(self.input, best);
+        (stretches.iter().map(|stretch| stretch.points.len()).sum::<usize>() > 1).then_some((best, stretches))
     }
 
     /// Whether any cell was measured more than once, so that there is a spread to show.

@@ -2,14 +2,17 @@
 //! deterministic spread.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ReportInput;
+use super::{EarlierEpoch, LatencyChange, Past, ReportInput};
+use crate::analysis::regression::{CellFigures, CycleView, compare};
 use crate::domain::request::Endpoint;
 use crate::domain::{
-    Cell, Conditions, Epoch, EpochId, EstimatePlan, FailureKind, Grid, InvalidReason, Load, Measurement, Quantiles,
-    Sample, ServerIdentity, ServerKind, SlotsMode, TargetId, TokenSource,
+    Baseline, Cause, Cell, ChangeEvent, Compared, Conditions, CycleRef, Direction, Distribution, Epoch, EpochId,
+    EstimatePlan, FailureKind, Grid, InvalidReason, LatencyMeasure, Load, Measure, Measurement, Quantiles, Ratio,
+    Sample, Scope, ServerIdentity, ServerKind, SlotsMode, TargetId, TokenSource, ToldChange,
 };
 
 /// One token of each of c streams takes `STEP_SECONDS + c × STREAM_SECONDS`.
@@ -66,6 +69,7 @@ pub(super) fn named(grid: Grid, target: &str, model: &str) -> ReportInput {
         grid,
         samples: Vec::new(),
         complete_cycles: 0,
+        past: Past::default(),
         seed: Some(42),
         generated_at: "2026-11-24T17:01:02Z".parse().expect("is a time"),
         version: "0.1.0",
@@ -92,6 +96,87 @@ pub(super) fn spread(grid: Grid, cycles: u64, spread: f64) -> ReportInput {
     input.complete_cycles = cycles;
     input.epoch.last_seen = at;
     input
+}
+
+/// An input whose epoch began with a server that is slower by a factor than that of the epoch
+/// before it, which had as many cycles.
+pub(super) fn after_a_change(grid: Grid, cycles: u64, factor: f64) -> ReportInput {
+    let mut input = measured(grid, cycles);
+    let gap = SignedDuration::from_hours(24);
+    let mut epoch = Epoch { id: EpochId(2), ..input.epoch.clone() };
+    (epoch.first_seen, epoch.last_seen) = (epoch.first_seen - gap, epoch.last_seen - gap);
+    epoch.identity.insert("server_version".to_owned(), "0.12.8".to_owned());
+    let mut earlier = input.samples.clone();
+    for sample in &mut earlier {
+        (sample.started_at, sample.completed_at) = (sample.started_at - gap, sample.completed_at - gap);
+        sample.cycle += 1000;
+        sample.measurement = measurement(sample.cell, sample.cycle, USUAL_SPREAD);
+    }
+    for sample in &mut input.samples {
+        slow_down(&mut sample.measurement, factor);
+    }
+    let distribution = |factor: f64| Distribution {
+        counts: (0..200_u32).map(|n| (factor * (0.02 + 1e-7 * f64::from(n * n)), 1 + u64::from(n % 7))).collect(),
+    };
+    let latency = |measure| LatencyChange {
+        cell: Cell::new(4, 8),
+        measure,
+        before: distribution(1.0),
+        since: distribution(factor),
+    };
+    let (before, current) = (cycles_of(&epoch, &earlier), cycles_of(&input.epoch, &input.samples));
+    let measures = compare(&before, &current, false);
+    input.past = Past {
+        compared: Some(Compared { baseline: epoch.id, current: input.epoch.id, measures }),
+        baseline: Some(Arc::new(Baseline { epoch: Arc::new(epoch.clone()), is_pinned: false, optima: Vec::new() })),
+        epochs: vec![EarlierEpoch { cycles: before, epoch }],
+        changes: Vec::new(),
+        latencies: [LatencyMeasure::TimeToFirstToken, LatencyMeasure::InterTokenLatency].map(latency).to_vec(),
+    };
+    input
+}
+
+/// What the detector says of a rate that fell by a tenth in the middle of an epoch.
+pub(super) fn found(input: &ReportInput) -> ToldChange {
+    let middle = &input.samples[input.samples.len() / 2];
+    let changed = CycleRef { cycle: middle.cycle, at: middle.started_at };
+    let event = ChangeEvent {
+        measure: Measure::TokensPerSecond,
+        direction: Direction::Regression,
+        detected: changed,
+        changed,
+        ratio: Ratio { value: 0.9, lower: 0.88, upper: 0.92 },
+        cause: Cause::UnexplainedStep,
+        components: Vec::new(),
+        scope: Scope::All,
+        cycles_before: 9,
+        cycles_after: 4,
+        affected: Vec::new(),
+        minimum_effect: 0.01,
+    };
+    ToldChange { event: Arc::new(event), returned: None }
+}
+
+/// The cycles that those samples make up.
+fn cycles_of(epoch: &Epoch, samples: &[Sample]) -> Vec<CycleView> {
+    let cycles = samples.chunk_by(|one, other| one.cycle == other.cycle);
+    let view = |cycle: &[Sample]| CycleView {
+        at: cycle[0].started_at,
+        identity: epoch.identity.clone(),
+        cells: cycle.iter().map(CellFigures::of).collect(),
+    };
+    cycles.map(view).collect()
+}
+
+fn slow_down(m: &mut Measurement, factor: f64) {
+    m.total_seconds *= factor;
+    m.seconds_per_request *= factor;
+    m.tokens_per_second /= factor;
+    m.steady_tokens_per_second = m.steady_tokens_per_second.map(|rate| rate / factor);
+    for quantiles in [&mut m.time_to_first_token, &mut m.inter_token_latency].into_iter().flatten() {
+        *quantiles =
+            Quantiles { p50: quantiles.p50 * factor, p95: quantiles.p95 * factor, p99: quantiles.p99 * factor };
+    }
 }
 
 /// A valid sample of that cell.

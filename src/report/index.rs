@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use super::number::time;
-use super::snapshot::{MARKDOWN_FILE, Name, SnapshotError, failed, is_report, names, write_file};
+use super::snapshot::{MARKDOWN_FILE, SnapshotError, failed, names, names_of_reports, write_file};
 
 const INDEX: &str = "index.md";
 
@@ -16,12 +16,7 @@ pub(super) fn write(dir: &Path) -> Result<(), SnapshotError> {
     let targets: BTreeSet<String> = names(dir)?.into_iter().filter(|name| dir.join(name).is_dir()).collect();
     let mut text = "# llmsoak\n".to_owned();
     for target in &targets {
-        let folder = dir.join(target);
-        let reports: BTreeSet<Name> = names(&folder)?
-            .iter()
-            .filter_map(|name| Name::parse(name))
-            .filter(|name| is_report(&folder.join(name.to_string())))
-            .collect();
+        let reports = names_of_reports(&dir.join(target))?;
         if reports.is_empty() {
             continue;
         }

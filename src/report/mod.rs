@@ -2,7 +2,7 @@
 //!
 //! [`render`] is a pure function: the same input gives the same bytes. It reads no clock
 //! and no history; only [`ReportInput::from_history`] does. Files of this folder use each other: `figures` turns
-//! samples into what is shown, `words` holds every phrase, `section` writes the Markdown,
+//! samples into what is shown, `change` sets it beside what was before, `words` holds every phrase, `section` writes the Markdown,
 //! `chart` draws, `page` and `snapshot` carry the result to browsers and to the disk.
 
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::domain::plan::Language;
 use crate::domain::{Epoch, EstimatePlan, Grid, NamedCells, Sample, TargetId};
 
+mod change;
 mod chart;
 mod figures;
 #[cfg(test)]
@@ -25,7 +26,8 @@ pub mod snapshot;
 mod tests;
 mod words;
 
-pub use page::html;
+pub use change::{EarlierEpoch, LatencyChange, Past};
+pub use page::{Links, html};
 
 /// All that a report is made of.
 #[derive(Clone, Debug)]
@@ -41,6 +43,7 @@ pub struct ReportInput {
     /// Of this epoch, valid and invalid, in any order.
     pub samples: Vec<Sample>,
     pub complete_cycles: u64,
+    pub past: Past,
     /// Of the schedule, where it is known.
     pub seed: Option<u64>,
     pub generated_at: Timestamp,

@@ -10,19 +10,34 @@ use super::{Chart, words};
 
 const STYLE: &str = include_str!("page.css");
 
+/// Where a page of a report leads.
+#[derive(Clone, Copy, Debug)]
+pub struct Links<'a> {
+    pub status: &'a str,
+    pub all_reports: &'a str,
+}
+
 /// The page of a report. The charts are trusted as this program's own; the Markdown is not.
-pub fn html(markdown: &str, charts: &[Chart]) -> String {
+pub fn html(markdown: &str, charts: &[Chart], links: Option<Links<'_>>) -> String {
     let mut content = String::new();
     push_html(&mut content, tame(markdown, charts).into_iter());
     let title = title(markdown);
-    let (language, title) = (words::language_of(&title).code(), escaped(&title));
+    let language = words::language_of(&title);
+    let navigation = links.map_or_else(String::new, |links| navigation(links, words::of(language)));
+    let (language, title) = (language.code(), escaped(&title));
     format!(
         "<!doctype html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{content}</main>\n</body>\n</html>\n"
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{navigation}{content}</main>\n</body>\n</html>\n"
     )
+}
+
+fn navigation(links: Links<'_>, words: &words::Words) -> String {
+    let link = |to: &str, label: &str| format!("<a href=\"{}\">{}</a>", escaped(to), escaped(label));
+    let (status, all) = (link(links.status, words.to_status), link(links.all_reports, words.to_all_reports));
+    format!("<nav>{status} {all}</nav>\n")
 }
 
 fn parse(markdown: &str) -> Parser<'_> {
@@ -73,6 +88,8 @@ fn tame<'a>(markdown: &'a str, charts: &'a [Chart]) -> Vec<Event<'a>> {
                 events.push(Event::End(TagEnd::Table));
                 events.push(trusted("</div>\n".to_owned()));
             }
+            // A number and its sign of percent stay on one line.
+            Event::Text(text) if text.contains(" %") => events.push(Event::Text(text.replace(" %", "\u{a0}%").into())),
             other => events.push(other),
         }
     }
@@ -104,7 +121,7 @@ mod tests {
     /// The content between `<main>` and `</main>`.
     fn check(markdown: &str, expected: &str) {
         let charts = [Chart { file_name: "a.svg".to_owned(), svg: "<svg><title>A</title></svg>".to_owned() }];
-        let page = html(markdown, &charts);
+        let page = html(markdown, &charts, None);
         let main = page.split_once("<main>\n").and_then(|(_, rest)| rest.split_once("</main>")).expect("has a main").0;
         assert_eq!(main.trim_end(), expected, "{markdown}");
     }
@@ -120,6 +137,7 @@ mod tests {
     #[test]
     fn other_images_are_their_description() {
         check("![gone](charts/b.svg)", "<p>gone</p>");
+        check("at 95 % and 5 %", "<p>at 95\u{a0}% and 5\u{a0}%</p>");
         check("![spy](https://example.org/pixel.png)", "<p>spy</p>");
     }
 
@@ -133,14 +151,24 @@ mod tests {
 
     #[test]
     fn tables_scroll_in_a_box_of_their_own() {
-        let page = html("|a|\n|-|\n|b|\n", &[]);
+        let page = html("|a|\n|-|\n|b|\n", &[], None);
         assert!(page.contains("<div class=\"table\" tabindex=\"0\"><table>"), "{page}");
         assert!(page.contains("</table>\n</div>"), "{page}");
     }
 
     #[test]
+    fn the_page_leads_to_others_in_its_own_language() {
+        let links = Links { status: "./", all_reports: "reports" };
+        let page = |markdown: &str| html(markdown, &[], Some(links));
+        let english = "<nav><a href=\"./\">Status</a> <a href=\"reports\">All reports</a></nav>";
+        assert!(page("# Performance report for m").contains(english));
+        let russian = "<nav><a href=\"./\">Состояние</a> <a href=\"reports\">Все отчеты</a></nav>";
+        assert!(page("# Отчет о производительности для m").contains(russian));
+    }
+
+    #[test]
     fn the_page_is_named_after_its_heading() {
-        assert!(html("# A `b` \\<i\\>\n\ntext", &[]).contains("<title>A b &lt;i&gt;</title>"));
-        assert!(html("", &[]).contains("<title></title>"));
+        assert!(html("# A `b` \\<i\\>\n\ntext", &[], None).contains("<title>A b &lt;i&gt;</title>"));
+        assert!(html("", &[], None).contains("<title></title>"));
     }
 }

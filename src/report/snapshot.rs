@@ -86,6 +86,18 @@ pub fn latest(dir: &Path, target_name: &str) -> Result<Option<Stored>, SnapshotE
     Ok(name.map(|name| Stored { folder: target.join(name.to_string()), name }))
 }
 
+/// All reports of a target, the newest first.
+pub fn all(dir: &Path, target_name: &str) -> Result<Vec<Stored>, SnapshotError> {
+    let target = dir.join(folder_name(target_name));
+    let reports = names_of_reports(&target)?.into_iter().rev();
+    Ok(reports.map(|name| Stored { folder: target.join(name.to_string()), name }).collect())
+}
+
+/// The report of a target that has that name; `None` where there is none.
+pub fn of_name(dir: &Path, target_name: &str, name: &str) -> Result<Option<Stored>, SnapshotError> {
+    Ok(all(dir, target_name)?.into_iter().find(|stored| stored.name() == name))
+}
+
 /// A report on the disk.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -97,6 +109,11 @@ impl Stored {
     /// When it was generated, to the second.
     pub fn generated_at(&self) -> Timestamp {
         self.name.time()
+    }
+
+    /// The name of its folder: that time, and a number where there are several.
+    pub fn name(&self) -> String {
+        self.name.to_string()
     }
 
     pub fn markdown(&self) -> Result<String, SnapshotError> {
@@ -240,11 +257,8 @@ fn point_latest(target: &Path, name: &str, at: Timestamp) -> Result<(), Snapshot
 
 /// Removes the oldest reports beyond `keep`.
 fn prune(target: &Path, written: Name, keep: usize) -> Result<(), SnapshotError> {
-    let reports: BTreeSet<Name> = names(target)?
-        .iter()
-        .filter_map(|name| Name::parse(name))
-        .filter(|&name| name != written && is_report(&target.join(name.to_string())))
-        .collect();
+    let mut reports = names_of_reports(target)?;
+    reports.remove(&written);
     let surplus = (reports.len() + 1).saturating_sub(keep.max(1));
     for name in reports.into_iter().take(surplus) {
         let path = target.join(name.to_string());
@@ -253,7 +267,17 @@ fn prune(target: &Path, written: Name, keep: usize) -> Result<(), SnapshotError>
     Ok(())
 }
 
-pub(super) fn is_report(path: &Path) -> bool {
+/// The reports in a target's folder, none where it is not there; the oldest first.
+pub(super) fn names_of_reports(target: &Path) -> Result<BTreeSet<Name>, SnapshotError> {
+    if !target.exists() {
+        return Ok(BTreeSet::new());
+    }
+    let names = names(target)?;
+    let known = names.iter().filter_map(|name| Name::parse(name));
+    Ok(known.filter(|name| is_report(&target.join(name.to_string()))).collect())
+}
+
+fn is_report(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|there| there.is_dir()) && path.join(MARKDOWN_FILE).is_file()
 }
 
@@ -330,6 +354,20 @@ mod tests {
         assert_eq!(first.report().expect("can be read"), report("# Report"));
         assert_eq!(second.report().expect("can be read"), report("# Second"));
         assert_eq!(second.generated_at(), at(1));
+    }
+
+    #[test]
+    fn all_that_are_kept_are_found_by_name() {
+        let dir = tempfile::tempdir().expect("has a place");
+        assert!(all(dir.path(), "box").expect("can be asked").is_empty());
+        (0..3).for_each(|second| drop(write_at(dir.path(), second, 2)));
+        let names: Vec<String> = all(dir.path(), "box").expect("can be asked").iter().map(Stored::name).collect();
+        assert_eq!(names, ["20261124T170104Z", "20261124T170103Z"]);
+        for (name, is_there) in
+            [("20261124T170103Z", true), ("20261124T170102Z", false), ("latest", false), ("..", false)]
+        {
+            assert_eq!(of_name(dir.path(), "box", name).expect("can be asked").is_some(), is_there, "{name}");
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::fixture::{empty, measured, named, rejected, sample, spread};
-use super::{Report, ReportInput, html, render, snapshot};
+use super::fixture::{after_a_change, empty, found, measured, named, rejected, sample, spread};
+use super::{Chart, Report, ReportInput, html, render, snapshot};
 use crate::domain::plan::Language;
-use crate::domain::{Cell, Conditions, Grid, InvalidReason, Sample, ThrottleReason};
+use crate::domain::{Cell, Conditions, Grid, InvalidReason, Sample, ThrottleReason, Verdict};
 
 fn small() -> Grid {
     Grid::new(&[1, 2, 4], &[1, 2, 8], true).expect("is sound")
@@ -27,7 +27,7 @@ fn check_whole(report: &Report) {
     }
     assert_eq!(report.markdown.matches("](charts/").count(), report.charts.len());
     assert!(!report.markdown.contains("NaN"), "{}", report.markdown);
-    assert_eq!(html(&report.markdown, &report.charts).matches("<svg ").count(), report.charts.len());
+    assert_eq!(html(&report.markdown, &report.charts, None).matches("<svg ").count(), report.charts.len());
     // Every line of a table has as many cells as its head.
     let pipes = |line: &str| line.replace("\\|", "").matches('|').count();
     for pair in report.markdown.lines().collect::<Vec<_>>().windows(2) {
@@ -48,6 +48,46 @@ fn a_small_report_reads_like_this() {
     insta::assert_snapshot!("small", report.markdown);
     insta::assert_snapshot!("small_heat_map", chart(&report, "heat-map.svg"));
     insta::assert_snapshot!("small_workers_2", chart(&report, "workers-2.svg"));
+}
+
+#[test]
+fn a_change_is_told_with_its_size_time_and_cause() {
+    for (language, name) in [(Language::English, "changed"), (Language::Russian, "changed_russian")] {
+        let report = render(&after_a_change(small(), 5, 1.08), language).expect("can be rendered");
+        check_whole(&report);
+        // What the other snapshots do not have: the summary, and what changed.
+        let sections = report.markdown.split("\n## ").collect::<Vec<_>>();
+        let summary = sections[1].split("\n### ").next().expect("has a beginning");
+        insta::assert_snapshot!(name, format!("{summary}\n## {}", sections[sections.len() - 2]));
+    }
+    let report = report_of(&after_a_change(small(), 5, 1.08));
+    for name in ["trend", "latency", "step", "parallelism"] {
+        insta::assert_snapshot!(format!("changed_{name}"), chart(&report, &format!("{name}.svg")));
+    }
+}
+
+#[test]
+fn no_change_and_too_little_are_told_as_such() {
+    let check = |input: &ReportInput, expected: &str| {
+        let report = report_of(input);
+        check_whole(&report);
+        let line = report.markdown.lines().find(|line| line.contains("Slower than before?")).expect("is answered");
+        assert!(line.contains(expected), "{line}");
+    };
+    check(&after_a_change(small(), 6, 1.0), "Slower than before? No.** The speed is the same as in epoch 2");
+    check(&after_a_change(small(), 6, 0.8), "Slower than before? No, faster: 2");
+    let mut young = after_a_change(small(), 6, 1.2);
+    let compared = young.past.compared.as_mut().expect("has a baseline");
+    compared.measures.iter_mut().for_each(|comparison| comparison.verdict = Verdict::TooFew);
+    check(&young, "Too early to say");
+    check(&measured(small(), 6), "nothing to compare with");
+    let mut alone = measured(small(), 6);
+    alone.past.changes.push(found(&alone));
+    check(
+        &alone,
+        "Slower than before? Yes.** **Since** 2026-11-24 08:04:25 UTC the speed has changed by −10 %; **cause**",
+    );
+    assert!(chart(&report_of(&alone), "trend.svg").contains("\n−10 %\n"), "the trend shows it");
 }
 
 #[test]
@@ -116,8 +156,8 @@ fn in_russian_it_reads_like_this() {
     let report = render(&input, Language::Russian).expect("can be rendered");
     check_whole(&report);
     insta::assert_snapshot!("russian", report.markdown);
-    assert!(html(&report.markdown, &report.charts).contains("<html lang=\"ru\">"));
-    assert!(html(&report_of(&input).markdown, &[]).contains("<html lang=\"en\">"));
+    assert!(html(&report.markdown, &report.charts, None).contains("<html lang=\"ru\">"));
+    assert!(html(&report_of(&input).markdown, &[], None).contains("<html lang=\"en\">"));
 }
 
 /// No phrase was left in English: of words in Latin letters there are names alone.
@@ -131,6 +171,9 @@ fn in_russian_all_words_are_russian() {
         "worker",
         "workstation",
         "gemma",
+        "exp",
+        "server",
+        "version",
         "min",
         "usage",
         "TTFT",
@@ -144,7 +187,7 @@ fn in_russian_all_words_are_russian() {
     let mut noisy = measured(small(), 2);
     noisy.samples.push(rejected(&noisy, 4, Cell::new(4, 8), noisy.epoch.last_seen));
     noisy.samples.push(sample(&noisy, 4, Cell::new(7, 3), noisy.epoch.last_seen));
-    for input in [noisy, empty(small())] {
+    for input in [noisy, empty(small()), after_a_change(small(), 5, 1.08)] {
         let Report { markdown, charts } = render(&input, Language::Russian).expect("can be rendered");
         // What is code, or where a chart is, has no language.
         let prose = markdown.split('`').step_by(2).collect::<String>().replace("](charts/", " ");
@@ -167,6 +210,21 @@ fn in_russian_all_words_are_russian() {
             .filter(|word| !NAMES.contains(&word.as_str()) && !files.contains(word))
             .collect();
         assert!(foreign.is_empty(), "{foreign:?}");
+    }
+}
+
+#[test]
+fn titles_fit_on_their_cards() {
+    for input in [after_a_change(small(), 5, 1.08), measured(Grid::legacy(true), 2)] {
+        for &language in Language::ALL {
+            for Chart { file_name, svg } in render(&input, language).expect("can be rendered").charts {
+                let width: f64 = svg.split('"').nth(1).and_then(|width| width.parse().ok()).expect("has a width");
+                let title = svg.split_once("font-weight=\"bold\">\n").expect("has a title").1.lines().next();
+                // Bold letters of that size are some nine pixels wide.
+                let needed = 9.0 * title.expect("has a line").chars().count() as f64;
+                assert!(needed <= width - 40.0, "{file_name}: {title:?}");
+            }
+        }
     }
 }
 
@@ -255,7 +313,7 @@ fn hostile_names_stay_words() {
     let report = report_of(&input);
     check_whole(&report);
     assert_eq!(report.markdown.lines().filter(|line| line.starts_with("# ")).count(), 1);
-    let page = html(&report.markdown, &report.charts);
+    let page = html(&report.markdown, &report.charts, None);
     assert!(!page.contains("<script"), "{page}");
     assert!(!page.contains("<a ") && !page.contains("<img"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
@@ -269,6 +327,7 @@ fn pictures_to_look_at() {
     let wide = (1..=40).collect::<Vec<_>>();
     let inputs = [
         ("legacy", measured(Grid::legacy(true), 5)),
+        ("changed", after_a_change(Grid::legacy(true), 40, 1.05)),
         ("four", measured(grid(&[1, 2, 4, 8], &[1, 2, 4, 16]), 2)),
         ("one", measured(grid(&[4], &[8]), 1)),
         ("noisy", spread(Grid::legacy(true), 9, 0.2)),
@@ -280,7 +339,8 @@ fn pictures_to_look_at() {
             let report = render(&input, language).expect("can be rendered");
             let name = format!("{name}-{}", language.code());
             let folder = snapshot::write(&dir, &report, &name, Timestamp::UNIX_EPOCH, 1).expect("can be written");
-            std::fs::write(folder.join("report.html"), html(&report.markdown, &report.charts)).expect("can be written");
+            std::fs::write(folder.join("report.html"), html(&report.markdown, &report.charts, None))
+                .expect("can be written");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! A sample's latency distributions as the history keeps them.
 
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
-use crate::domain::Latencies;
+use super::error::StoreError;
+use crate::domain::{Distribution, Latencies};
 
 /// An hour, microseconds: what is longer counts as this.
 const LONGEST: u64 = 3_600_000_000;
@@ -36,6 +37,23 @@ fn histogram(seconds: &[f64]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// What [`encode`] wrote.
+pub(super) fn decode(bytes: &[u8]) -> Result<Histogram<u64>, StoreError> {
+    Deserializer::new().deserialize(&mut &*bytes).map_err(|_| fault())
+}
+
+/// A distribution that nothing of this program wrote.
+pub(super) fn fault() -> StoreError {
+    StoreError::Value { what: "latency distribution", text: "bytes that are no histogram".to_owned() }
+}
+
+/// The values of a histogram in seconds.
+pub(super) fn distribution(histogram: &Histogram<u64>) -> Distribution {
+    let seconds = |value: u64| value as f64 / 1e6;
+    let counts = histogram.iter_recorded().map(|at| (seconds(at.value_iterated_to()), at.count_at_value()));
+    Distribution { counts: counts.collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,10 +66,11 @@ mod tests {
         assert_eq!(encoded.len(), 1);
         let (measure, bytes) = &encoded[0];
         assert_eq!(*measure, "request_duration");
-        let back: Histogram<u64> =
-            hdrhistogram::serialization::Deserializer::new().deserialize(&mut bytes.as_slice()).expect("own bytes");
+        let back = decode(bytes).expect("own bytes");
         assert_eq!(back.len(), 1000);
         let median = back.value_at_quantile(0.5) as f64 / 1e6;
         assert!((median - 5.0).abs() < 0.01, "{median}");
+        assert_eq!(distribution(&back).total(), 1000);
+        assert!(decode(b"other bytes").is_err());
     }
 }

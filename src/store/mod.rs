@@ -9,6 +9,7 @@ mod baselines;
 mod canaries;
 mod changes;
 mod cycles;
+mod distribution;
 mod error;
 mod export;
 mod import;

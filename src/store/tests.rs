@@ -18,14 +18,14 @@ use crate::domain::{
 };
 
 /// A stretch of cycles, one a day, of a server of that version under a load of that length.
-struct Stretch {
+pub(super) struct Stretch {
     model: &'static str,
     version: u32,
     output_tokens: u32,
     days: std::ops::Range<i64>,
 }
 
-const fn stretch(version: u32, days: std::ops::Range<i64>) -> Stretch {
+pub(super) const fn stretch(version: u32, days: std::ops::Range<i64>) -> Stretch {
     Stretch { model: "gemma3:4b", version, output_tokens: 200, days }
 }
 
@@ -139,7 +139,7 @@ async fn live(writer: &Writer, stretch: &Stretch) -> EpochId {
 }
 
 /// A history of those stretches, and their epochs.
-async fn lived(stretches: &[Stretch]) -> (TempDir, Vec<EpochId>) {
+pub(super) async fn lived(stretches: &[Stretch]) -> (TempDir, Vec<EpochId>) {
     let folder = TempDir::new().expect("a folder");
     let epochs = writing(folder.path(), async |writer| {
         let mut epochs = Vec::new();

@@ -1,8 +1,10 @@
-//! The newest report of each target, as a page and as Markdown with its charts.
+//! The reports of each target: the newest as a page and as Markdown with its charts, older ones
+//! as pages, and a list of all.
 //!
 //! `/reports/<target>/` is laid out as on the disk, so that the Markdown's relative links
 //! lead to its charts. `/report.md` is that of the first target, its charts beside it.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,8 +18,8 @@ use serde::Deserialize;
 use super::App;
 use super::html::{document, encoded, escaped, model_element, time};
 use super::server::{Desk, Fault, aside};
-use crate::report;
 use crate::report::snapshot::{self, SnapshotError, Stored};
+use crate::report::{self, Links};
 
 const MARKDOWN_TYPE: &str = "text/markdown; charset=utf-8";
 const SVG_TYPE: &str = "image/svg+xml";
@@ -25,6 +27,7 @@ const SVG_TYPE: &str = "image/svg+xml";
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/report", get(page))
+        .route("/reports", get(list_page))
         .route("/report.md", get(markdown))
         .route("/charts/{file}", get(chart))
         .route("/reports/{target}/report.md", get(markdown_of))
@@ -35,6 +38,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
 #[derive(Debug, Deserialize)]
 struct Choice {
     target: Option<String>,
+    /// The name of an older one.
+    of: Option<String>,
 }
 
 /// Why there is nothing to show.
@@ -42,6 +47,7 @@ struct Choice {
 enum Absence {
     Target(String),
     Report(String),
+    Older(String),
     Chart(String),
     Fault(Fault),
 }
@@ -54,6 +60,7 @@ impl Absence {
                 "There is no report of {name} yet. The first comes by itself, as report.every in the configuration \
                  says; \"llmsoak report\" writes one at once."
             ),
+            Self::Older(name) => format!("There is no report {name}; the oldest are deleted, as report.keep says."),
             Self::Chart(name) => format!("There is no chart {name} in the newest report."),
             Self::Fault(fault) => fault.to_string(),
         }
@@ -68,7 +75,7 @@ impl Absence {
 
     fn answer(self, body: impl IntoResponse) -> Response {
         match self {
-            Self::Target(_) | Self::Chart(_) => (StatusCode::NOT_FOUND, body).into_response(),
+            Self::Target(_) | Self::Older(_) | Self::Chart(_) => (StatusCode::NOT_FOUND, body).into_response(),
             Self::Report(_) => (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "60")], body).into_response(),
             Self::Fault(fault) => fault.into_response(),
         }
@@ -85,13 +92,20 @@ impl IntoResponse for Absence {
 /// The chosen report; where there is a choice and none was made, the list to choose from.
 async fn page(State(app): Desk, Query(choice): Query<Choice>) -> Response {
     if choice.target.is_none() && app.board.snapshot().targets.len() > 1 {
-        return aside(move || list(&app)).await.map(Html).into_response();
+        return list_page(State(app)).await;
     }
-    let page = |stored: &Stored| stored.report().map(|report| report::html(&report.markdown, &report.charts));
-    match read(app, choice.target, page).await {
+    let links = Links { status: "./", all_reports: "reports" };
+    let page = move |stored: &Stored| {
+        stored.report().map(|report| report::html(&report.markdown, &report.charts, Some(links)))
+    };
+    match read(app, choice.target, choice.of, page).await {
         Ok(page) => Html(page).into_response(),
         Err(absence) => absence.page(),
     }
+}
+
+async fn list_page(State(app): Desk) -> Response {
+    aside(move || list(&app)).await.map(Html).into_response()
 }
 
 async fn markdown(State(app): Desk, Query(choice): Query<Choice>) -> Result<Response, Absence> {
@@ -115,21 +129,23 @@ async fn chart_of(State(app): Desk, Path((target, file)): Path<(String, String)>
 }
 
 async fn markdown_from(app: Arc<App>, target: Option<String>) -> Result<Response, Absence> {
-    let markdown = read(app, target, Stored::markdown).await?;
+    let markdown = read(app, target, None, Stored::markdown).await?;
     Ok(([(CONTENT_TYPE, MARKDOWN_TYPE)], markdown).into_response())
 }
 
 async fn chart_from(app: Arc<App>, target: Option<String>, file: String) -> Result<Response, Absence> {
     let name = file.clone();
-    let chart = read(app, target, move |stored| stored.chart(&name)).await?;
+    let chart = read(app, target, None, move |stored| stored.chart(&name)).await?;
     let svg = chart.ok_or(Absence::Chart(file))?;
     Ok(([(CONTENT_TYPE, SVG_TYPE)], svg).into_response())
 }
 
-/// Reads from the newest report of that target, of the first one where none is named.
+/// Reads from a report of that target, of the first one where none is named; from the newest
+/// where none is asked for.
 async fn read<T: Send + 'static>(
     app: Arc<App>,
     target: Option<String>,
+    of: Option<String>,
     take: impl FnOnce(&Stored) -> Result<T, SnapshotError> + Send + 'static,
 ) -> Result<T, Absence> {
     let snapshot = app.board.snapshot();
@@ -139,31 +155,45 @@ async fn read<T: Send + 'static>(
         Some(name) => return Err(Absence::Target(name)),
         None => snapshot.targets.keys().next().map(ToString::to_string).unwrap_or_default(),
     };
-    let asked = name.clone();
-    let found = aside(move || match snapshot::latest(&app.reports, &asked)? {
-        Some(stored) => take(&stored).map(Some),
-        None => Ok::<_, SnapshotError>(None),
+    let (asked, older) = (name.clone(), of.clone());
+    let found = aside(move || {
+        let stored = match older {
+            Some(older) => snapshot::of_name(&app.reports, &asked, &older)?,
+            None => snapshot::latest(&app.reports, &asked)?,
+        };
+        stored.map(|stored| take(&stored)).transpose()
     });
-    found.await.map_err(Absence::Fault)?.ok_or(Absence::Report(name))
+    let absence = of.map_or(Absence::Report(name), Absence::Older);
+    found.await.map_err(Absence::Fault)?.ok_or(absence)
 }
 
-/// The targets with the times of their reports. Reads the disk.
+/// The targets with all of their reports. Reads the disk.
 fn list(app: &App) -> Result<String, SnapshotError> {
-    let mut items = String::new();
+    let mut body = "<h1>Reports</h1>\n".to_owned();
     for target in app.board.snapshot().targets.values() {
-        let name = &target.id.name;
-        let label = format!("{} {}", escaped(name), model_element(&target.id.model));
+        let (name, model) = (&target.id.name, model_element(&target.id.model));
+        let label = format!("{} {model}", escaped(name));
         let (label, address) = (label.trim_end(), encoded(name));
-        let item = match snapshot::latest(&app.reports, name)? {
-            Some(stored) => format!(
-                "<li><a href=\"report?target={address}\">{label}</a>: {} \
-                 (<a href=\"reports/{address}/report.md\">Markdown</a>)</li>\n",
-                time(stored.generated_at()),
-            ),
-            None => format!("<li>{label}: no report yet</li>\n"),
+        let stored = snapshot::all(&app.reports, name)?;
+        let Some((newest, older)) = stored.split_first() else {
+            let _ = writeln!(body, "<p>{label}: no report yet</p>");
+            continue;
         };
-        items.push_str(&item);
+        let _ = writeln!(
+            body,
+            "<p><a href=\"report?target={address}\">{label}</a>: {} (<a href=\"reports/{address}/report.md\">Markdown</a>)</p>",
+            time(newest.generated_at()),
+        );
+        if !older.is_empty() {
+            let item = |stored: &Stored| {
+                let (of, at) = (stored.name(), time(stored.generated_at()));
+                format!("<li><a href=\"report?target={address}&amp;of={of}\">{at}</a></li>\n")
+            };
+            let items: String = older.iter().map(item).collect();
+            let _ =
+                writeln!(body, "<details><summary>older: {}</summary>\n<ul>\n{items}</ul>\n</details>", older.len());
+        }
     }
-    let body = format!("<h1>Reports</h1>\n<ul>\n{items}</ul>\n<p><a href=\"./\">To the status page</a></p>\n");
+    body.push_str("<p><a href=\"./\">To the status page</a></p>\n");
     Ok(document("Reports – llmsoak", &body))
 }

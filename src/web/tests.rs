@@ -222,6 +222,25 @@ async fn the_report_is_a_page_with_its_charts_and_markdown_with_links_that_lead_
 }
 
 #[tokio::test]
+async fn older_reports_are_listed_and_shown() {
+    let dir = tempfile::tempdir().expect("has a place");
+    write_report(dir.path(), "workstation");
+    write_report(dir.path(), "workstation");
+    let app = small_app(dir.path());
+    let page = check(&app, "/report", StatusCode::OK).await;
+    assert!(page.contains("<a href=\"reports\">All reports</a>"), "{page}");
+    let list = check(&app, "/reports", StatusCode::OK).await;
+    let older = "<a href=\"report?target=workstation&amp;of=20261124T170102Z\">2026-11-24 17:01:02 UTC</a>";
+    assert!(list.contains("older: 1") && list.contains(older), "{list}");
+    let page = check(&app, "/report?target=workstation&of=20261124T170102Z", StatusCode::OK).await;
+    assert!(page.contains("<h1>Report of workstation</h1>"), "{page}");
+    for of in ["20261124T170103Z", "latest", "..", "..%2F..", "%00"] {
+        let absent = check(&app, &format!("/report?of={of}"), StatusCode::NOT_FOUND).await;
+        assert!(absent.contains("There is no report "), "{absent}");
+    }
+}
+
+#[tokio::test]
 async fn of_several_targets_the_visitor_chooses_one() {
     let dir = tempfile::tempdir().expect("has a place");
     write_report(dir.path(), "b/c");

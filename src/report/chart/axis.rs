@@ -75,7 +75,8 @@ fn tick_label(value: f64, step: f64) -> String {
 /// The round values between two others, `low` below `high`, with their labels.
 pub(super) fn round_values_between(low: f64, high: f64) -> Vec<(f64, String)> {
     let step = round_step((high - low) / (STEPS + 1.0));
-    let first = (low / step - 1e-9).ceil();
+    // Less than nothing would be written −0.
+    let first = (low / step - 1e-9).ceil() + 0.0;
     std::iter::successors(Some(first), |count| Some(count + 1.0))
         .map(|count| count * step)
         .take_while(|&value| value <= high + step * 1e-9)

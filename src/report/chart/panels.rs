@@ -8,6 +8,7 @@ use super::super::{Chart, ReportError};
 use super::axis::{BatchAxis, ValueAxis};
 use super::canvas::{self, Anchor, Area, Canvas, Ink, MARGIN};
 use super::{palette, row_file};
+use crate::analysis::interval::Interval;
 use crate::domain::Cell;
 
 const WIDTH: f64 = 880.0;
@@ -25,24 +26,43 @@ const WHISKER: f64 = 4.0;
 struct Panel {
     title: &'static str,
     of: fn(&CellFigures) -> Spread,
+    follows: Follows,
+}
+
+/// How a quantity goes with the token rate, whose interval is known.
+#[derive(Clone, Copy)]
+enum Follows {
+    Rate,
+    /// A time: half the rate takes twice as long, for the tokens are nearly the same.
+    Inverse,
+    /// A count of tokens does not.
+    Not,
 }
 
 /// A cell's repeats where they stand on the card.
 struct Mark {
     x: f64,
     spread: Spread,
+    /// 95 %, of the median.
+    interval: Option<Interval>,
     /// Whether the cell shows what another one measured.
     copy: bool,
     best: bool,
 }
 
+impl Mark {
+    fn highest(&self) -> f64 {
+        self.interval.map_or(0.0, |interval| interval.upper).max(self.spread.upper_quartile)
+    }
+}
+
 pub(super) fn draw(figures: &Figures<'_>, words: &Words, workers: u32) -> Result<Chart, ReportError> {
     let texts = &words.charts;
     let panels = [
-        Panel { title: texts.total_time, of: |cell| cell.total_seconds },
-        Panel { title: texts.time_per_request, of: |cell| cell.seconds_per_request },
-        Panel { title: texts.token_rate, of: |cell| cell.tokens_per_second },
-        Panel { title: texts.token_sum, of: |cell| cell.output_tokens },
+        Panel { title: texts.total_time, of: |cell| cell.total_seconds, follows: Follows::Inverse },
+        Panel { title: texts.time_per_request, of: |cell| cell.seconds_per_request, follows: Follows::Inverse },
+        Panel { title: texts.token_rate, of: |cell| cell.tokens_per_second, follows: Follows::Rate },
+        Panel { title: texts.token_sum, of: |cell| cell.output_tokens, follows: Follows::Not },
     ];
     let grid = &figures.input.grid;
     let has_copies = grid.batch().iter().any(|&batch| grid.is_copy(Cell { workers, batch }));
@@ -83,11 +103,12 @@ fn draw_panel(canvas: &mut Canvas<'_>, figures: &Figures<'_>, words: &Words, wor
         .map(|(index, &batch)| {
             let cell = Cell { workers, batch };
             let spread = (panel.of)(figures.measured_at(cell)?);
+            let interval = interval(figures, cell, panel);
             let best = best.is_some_and(|(best, _)| best == cell);
-            Some(Mark { x: batches.x(area, index), spread, copy: grid.is_copy(cell), best })
+            Some(Mark { x: batches.x(area, index), spread, interval, copy: grid.is_copy(cell), best })
         })
         .collect();
-    let highest = marks.iter().flatten().map(|mark| mark.spread.highest).fold(0.0, f64::max);
+    let highest = marks.iter().flatten().map(Mark::highest).fold(0.0, f64::max);
     let values = ValueAxis::up_to(highest);
     let title_y = area.top - 22.0;
     canvas.text(panel.title, (area.left - LEFT, title_y), Ink::label(Anchor::Start).bold().coloured(palette::INK));
@@ -108,6 +129,20 @@ fn draw_panel(canvas: &mut Canvas<'_>, figures: &Figures<'_>, words: &Words, wor
     }
 }
 
+/// The interval of a quantity, where that of the rate is bounded and the cell has repeats.
+fn interval(figures: &Figures<'_>, cell: Cell, panel: &Panel) -> Option<Interval> {
+    let measured = figures.measured_at(cell).filter(|measured| measured.tokens_per_second.samples > 1)?;
+    let rate = figures.interval(cell)?;
+    let is_bounded = rate.lower > 0.0 && rate.upper.is_finite();
+    let scale = (panel.of)(measured).median * measured.tokens_per_second.median;
+    match panel.follows {
+        _ if !is_bounded => None,
+        Follows::Rate => Some(rate),
+        Follows::Inverse => Some(Interval { lower: scale / rate.upper, upper: scale / rate.lower }),
+        Follows::Not => None,
+    }
+}
+
 /// Draws neighbouring cells that are all measured.
 fn draw_run(canvas: &mut Canvas<'_>, marks: &[&Mark], values: ValueAxis, area: Area) {
     let along = |of: fn(&Spread) -> f64| marks.iter().map(move |mark| (mark.x, values.y(area, of(&mark.spread))));
@@ -121,9 +156,9 @@ fn draw_run(canvas: &mut Canvas<'_>, marks: &[&Mark], values: ValueAxis, area: A
     }
     for mark in marks {
         let y = |value: f64| values.y(area, value);
-        let (low, high) = (y(mark.spread.lowest), y(mark.spread.highest));
+        let ends = mark.interval.map(|interval| [y(interval.lower), y(interval.upper)]);
         // A whisker that the point hides says nothing.
-        if low - high > 2.0 * WHISKER {
+        if let Some([low, high]) = ends.filter(|[low, high]| low - high > 2.0 * WHISKER) {
             canvas.line((mark.x, low), (mark.x, high), palette::LINE, 1);
             for end in [low, high] {
                 canvas.line((mark.x - WHISKER, end), (mark.x + WHISKER, end), palette::LINE, 1);

@@ -43,8 +43,14 @@ impl Line {
 pub(super) fn draw(figures: &Figures<'_>, words: &Words) -> Result<Chart, ReportError> {
     let texts = &words.charts;
     let grid = &figures.input.grid;
-    let notes: Vec<&str> =
-        [Some(texts.median_cells), figures.best().map(|_| texts.rows_note)].into_iter().flatten().collect();
+    let notes: Vec<&str> = [
+        Some(texts.median_cells),
+        figures.best().map(|_| texts.rows_note),
+        figures.best().filter(|_| figures.tied().len() > 1).map(|_| texts.tied_cells),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let top = canvas::header_height(&notes, WIDTH) + 14.0;
     let area = Area {
         left: MARGIN + LEFT,
@@ -67,12 +73,17 @@ pub(super) fn draw(figures: &Figures<'_>, words: &Words) -> Result<Chart, Report
             draw_line(canvas, line);
         }
         draw_names(canvas, &lines, area, words);
-        match figures.best() {
-            Some((cell, measured)) => {
-                let column = grid.batch().iter().position(|&batch| batch == cell.batch).unwrap_or(0);
-                let at = (batches.x(area, column), values.y(area, measured.tokens_per_second.median));
-                canvas.ring(at, 8, palette::BEST, 2);
-            }
+        let place = |cell: Cell| {
+            let column = grid.batch().iter().position(|&batch| batch == cell.batch)?;
+            let rate = figures.measured_at(cell)?.tokens_per_second.median;
+            Some((batches.x(area, column), values.y(area, rate)))
+        };
+        let best = figures.best().map(|(best, _)| best);
+        for at in figures.tied().iter().filter(|cell| Some(**cell) != best).filter_map(|&cell| place(cell)) {
+            canvas.ring(at, 6, palette::BEST, 1);
+        }
+        match best.and_then(place) {
+            Some(at) => canvas.ring(at, 8, palette::BEST, 3),
             None => {
                 let middle = (area.left + area.width / 2.0, area.top + area.height / 2.0);
                 canvas.text(texts.no_figures, middle, Ink::label(Anchor::Middle));

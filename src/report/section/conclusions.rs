@@ -6,12 +6,15 @@ use super::super::markdown::{Table, code, text};
 use super::super::number::{NOTHING, figure, percent, time};
 use super::super::words::{Extent, Words};
 use super::Page;
+use super::confidence::range;
 use super::parallelism::effective_slots;
+use super::summary;
 
 pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     page.heading(1, &(words.title)(&text(&figures.input.target.model)));
     introduction(page, figures, words);
     page.heading(2, words.conclusions);
+    summary::write(page, figures, words);
     page.heading(3, words.optima);
     optima(page, figures, words);
     page.heading(3, words.best_configuration);
@@ -21,6 +24,9 @@ pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     let best = best.as_ref().map(|(cell, rate)| (*cell, rate.as_str()));
     page.chart(&(words.charts.heat_map_alt)(best), chart::HEAT_MAP_FILE);
     page.chart(&(words.charts.rows_alt)(figures.input.grid.workers().len()), chart::ROWS_FILE);
+    if chart::has_latency_map(figures) {
+        page.chart(words.charts.latency_map_alt, chart::LATENCY_MAP_FILE);
+    }
     page.rule();
 }
 
@@ -57,11 +63,7 @@ fn optima(page: &mut Page, figures: &Figures<'_>, words: &Words) {
             cell.workers.to_string(),
             cell.batch.to_string(),
             figures.shown(rate.median),
-            if rate.samples > 1 {
-                format!("{} – {}", figures.shown(rate.lower_quartile), figures.shown(rate.upper_quartile))
-            } else {
-                NOTHING.to_owned()
-            },
+            figures.interval(cell).map_or_else(|| NOTHING.to_owned(), range),
             rate.samples.to_string(),
         ]);
     }

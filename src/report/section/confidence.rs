@@ -12,7 +12,7 @@ use crate::analysis::quantile::median;
 /// The most cells that may be as good as the best that are named.
 const TIES_NAMED: usize = 6;
 /// The fewest repeats that say something of the spread.
-const ENOUGH_REPEATS: usize = 3;
+pub(super) const ENOUGH_REPEATS: usize = 3;
 
 pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     page.heading(2, words.confidence);
@@ -66,7 +66,11 @@ fn verdict(figures: &Figures<'_>, words: &Words) -> String {
     sentences.join(" ")
 }
 
-fn range(interval: Interval) -> String {
+/// An interval of rates; none where nothing bounds it.
+pub(super) fn range(interval: Interval) -> String {
+    if !interval.upper.is_finite() {
+        return NOTHING.to_owned();
+    }
     format!("{} – {}", figure(interval.lower), figure(interval.upper))
 }
 

@@ -1,4 +1,4 @@
-//! Under which circumstances the figures were measured, and what the words mean.
+//! Under which circumstances the figures were measured.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,6 @@ pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
     page.heading(3, words.run);
     run(page, figures, words);
     conditions::write(page, figures, words);
-    page.heading(2, words.definitions);
-    page.list(words.definition_list.iter().map(|(term, meaning)| format!("**{term}**: {meaning}")));
 }
 
 fn table(words: &Words) -> Table {

@@ -3,13 +3,17 @@
 use super::figures::Figures;
 use super::words::Words;
 
+mod changes;
 mod conclusions;
 mod conditions;
 mod confidence;
+mod definitions;
 mod environment;
 mod failures;
 mod parallelism;
 mod rows;
+mod step;
+mod summary;
 
 /// Where a report keeps the picture of that name.
 pub(super) const CHART_FOLDER: &str = "charts";
@@ -21,8 +25,11 @@ pub(super) fn all(figures: &Figures<'_>, words: &Words) -> String {
     rows::write(&mut page, figures, words);
     confidence::write(&mut page, figures, words);
     parallelism::write(&mut page, figures, words);
+    step::write(&mut page, figures, words);
     failures::write(&mut page, figures, words);
     environment::write(&mut page, figures, words);
+    changes::write(&mut page, figures, words);
+    definitions::write(&mut page, words);
     page.finish()
 }
 

@@ -1,5 +1,6 @@
 //! What was asked of the server at once, what it told, and what it was seen to do.
 
+use super::super::chart;
 use super::super::figures::Figures;
 use super::super::markdown::{Align, Table};
 use super::super::number::{NOTHING, seconds, significant, whole};
@@ -38,6 +39,7 @@ pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
         ]);
     }
     page.table(&table);
+    page.chart(words.charts.parallelism_title, chart::PARALLELISM_FILE);
 }
 
 /// Slots that were seen, with their interval; at least so many where no batch could show more.

@@ -7,6 +7,7 @@ use super::super::number::{NOTHING, figure, milliseconds, seconds, significant, 
 use super::super::words::Words;
 use super::Page;
 use super::conclusions::warn_of_row;
+use super::confidence::range;
 use crate::domain::Cell;
 
 /// Digits of the observed parallelism: a mean of small counts.
@@ -35,6 +36,10 @@ fn row(page: &mut Page, figures: &Figures<'_>, words: &Words, workers: u32) {
     if cells().any(|cell| grid.is_copy(cell)) {
         page.paragraph((words.copy_note)(workers));
     }
+    let best = figures.best().map(|(best, _)| best);
+    if cells().map(|cell| grid.canonical(cell)).any(|cell| figures.tied().contains(&cell) && Some(cell) != best) {
+        page.paragraph(words.tied_note);
+    }
     match figures.best_of_row(workers) {
         Some((cell, best)) => {
             page.paragraph((words.row_best_batch)(cell.batch));
@@ -49,7 +54,7 @@ fn table_row(figures: &Figures<'_>, words: &Words, cell: Cell) -> Vec<String> {
     let known = figures.at(cell);
     let mut row = vec![cell.batch.to_string()];
     match known {
-        Known::Measured(measured) => row.extend(measured_row(figures, measured)),
+        Known::Measured(measured) => row.extend(measured_row(figures, cell, measured)),
         Known::Rejected(_) | Known::Unmeasured => {
             // One for each column after the batch, the number of samples being the last.
             row.extend(words.row_columns.iter().skip(2).map(|_| NOTHING.to_owned()));
@@ -62,11 +67,17 @@ fn table_row(figures: &Figures<'_>, words: &Words, cell: Cell) -> Vec<String> {
         Known::Unmeasured => Some(words.unmeasured.to_owned()),
     };
     let copy = (canonical != cell).then(|| (words.copy_mark)(canonical));
-    row.push([copy, state].into_iter().flatten().collect::<Vec<_>>().join(", "));
+    let best = figures.best().map(|(best, _)| best);
+    let rank = match known {
+        Known::Measured(_) if best == Some(canonical) => Some(words.best_mark.to_owned()),
+        Known::Measured(_) if figures.tied().contains(&canonical) => Some(words.tied_mark.to_owned()),
+        _ => None,
+    };
+    row.push([rank, copy, state].into_iter().flatten().collect::<Vec<_>>().join(", "));
     row
 }
 
-fn measured_row(figures: &Figures<'_>, measured: &CellFigures) -> [String; 12] {
+fn measured_row(figures: &Figures<'_>, cell: Cell, measured: &CellFigures) -> [String; 13] {
     let (first, between) = (measured.time_to_first_token, measured.inter_token_latency);
     let mean = measured.observed_parallelism;
     let nothing = || NOTHING.to_owned();
@@ -75,6 +86,7 @@ fn measured_row(figures: &Figures<'_>, measured: &CellFigures) -> [String; 12] {
         figures.shown(measured.seconds_per_request.median),
         figures.shown(measured.tokens_per_second.median),
         whole(measured.output_tokens.median),
+        figures.interval(cell).map_or_else(nothing, range),
         measured.steady_tokens_per_second.map_or_else(nothing, figure),
         seconds(first.map(|quantiles| quantiles.p50)),
         seconds(first.map(|quantiles| quantiles.p95)),

@@ -1,7 +1,10 @@
 //! The report in English.
 
-use super::{ChartWords, ConditionFacts, RunFacts, Words};
-use crate::domain::{Cell, FailureKind, InvalidReason};
+use super::{ConditionFacts, RunFacts, Words};
+use crate::domain::{FailureKind, InvalidReason};
+
+mod changes;
+mod charts;
 
 fn counted(count: impl Into<u128>, one: &str, many: &str) -> String {
     let count: u128 = count.into();
@@ -23,6 +26,8 @@ pub(super) const ENGLISH: Words = Words {
         )
     },
     written: |time, version| format!("Written at {time} by llmsoak {version}."),
+    to_status: "Status",
+    to_all_reports: "All reports",
     no_sample_yet: "No sample has been taken yet.",
     no_valid_sample_yet: |rejected| {
         format!("No valid sample yet: {} rejected; the reasons stand below.", counted(rejected as u64, "was", "were"))
@@ -33,9 +38,10 @@ pub(super) const ENGLISH: Words = Words {
             counted(samples as u64, "sample", "samples"),
         )
     },
+    summary: changes::SUMMARY,
     conclusions: "Overall conclusions",
     optima: "Best parameters for each number of workers",
-    optima_columns: ["Workers", "Best batch", "Highest tokens/s", "Quartiles", "Repeats"],
+    optima_columns: ["Workers", "Best batch", "Highest tokens/s", "95 % interval", "Repeats"],
     best_configuration: "Best configuration for this hardware",
     best_workers: |workers| format!("**Workers:** {workers}"),
     best_batch: |batch| format!("**Best batch:** {batch}"),
@@ -60,6 +66,7 @@ pub(super) const ENGLISH: Words = Words {
         "Per request, s",
         "Tokens/s",
         "Tokens",
+        "Tokens/s, 95 %",
         "Steady tokens/s",
         "TTFT p50, s",
         "TTFT p95, s",
@@ -70,6 +77,9 @@ pub(super) const ENGLISH: Words = Words {
         "Samples",
     ],
     row_note_column: "Note",
+    best_mark: "**best of all**",
+    tied_mark: "≈ best",
+    tied_note: "`≈ best`: perhaps as good as the best of all, within 1 %.",
     copy_mark: |canonical| format!("= {canonical}"),
     copy_note: |workers| {
         format!(
@@ -141,6 +151,7 @@ pub(super) const ENGLISH: Words = Words {
         let seen = seen.map_or_else(String::new, |seen| format!(", {seen} were seen"));
         format!("**Warning:** this row is not one of {}{reported}{seen}.", counted(workers, "slot", "slots"))
     },
+    step: changes::STEP,
     failures: "Errors and rejected samples",
     failure_columns: ["Class", "Requests", "Share", "Meaning"],
     no_failures: |requests| {
@@ -186,44 +197,10 @@ pub(super) const ENGLISH: Words = Words {
         energy: "energy of an output token, J",
         throttled: "throttled by (samples)",
     },
+    changes: changes::CHANGES,
     definitions: "Definitions",
     definition_list: ENGLISH_DEFINITIONS,
-    charts: ChartWords {
-        batch_axis: "batch, requests",
-        workers_axis: "workers",
-        rate_unit: "tokens/s",
-        row_title: |workers| counted(workers, "worker", "workers"),
-        total_time: "Total time, s",
-        time_per_request: "Time per request, s",
-        token_rate: "Token rate, tokens/s",
-        token_sum: "Sum of tokens",
-        median_line: "line: median of the samples",
-        spread_band: "band: quartiles; whiskers: lowest and highest",
-        shared_point: "hollow point: measured at fewer workers, the same work",
-        best_of_row: |rate, batch| format!("best: {rate} at batch {batch}"),
-        no_figures: "no valid sample yet",
-        heat_map_title: "Token rate over workers and batch, tokens/s",
-        median_cells: "median of the samples",
-        shared_cells: "= one measurement for all rows of a block: the same work",
-        best_cell: "framed: the best cell",
-        best_of_each_row: "bold: the best of its row",
-        heat_map_alt: |best| {
-            let grid = "Heat map of the token rate over workers and batch";
-            best.map_or_else(
-                || format!("{grid}; no valid sample yet"),
-                |(cell, rate)| {
-                    let Cell { workers, batch } = cell;
-                    format!("{grid}; the best cell is workers {workers}, batch {batch} with {rate} tokens/s")
-                },
-            )
-        },
-        rows_title: "Token rate of all rows, tokens/s",
-        rows_note: "bold: the row of the best cell, which is ringed",
-        rows_alt: |rows| {
-            format!("Token rate over the batch size, one line for each of {}", counted(rows as u64, "row", "rows"))
-        },
-        row_label: |workers| counted(workers, "worker", "workers"),
-    },
+    charts: charts::CHARTS,
 };
 
 const fn english_failure(kind: FailureKind) -> &'static str {
@@ -293,5 +270,28 @@ const ENGLISH_DEFINITIONS: &[(&str, &str)] = &[
     (
         "Best batch",
         "the batch of the highest token rate, each drawn towards those of its neighbours by as much as it is unsure",
+    ),
+    (
+        "95 % interval",
+        "where the true median lies with a probability of 95 %: exp(mean ± t · s / √n) of the logarithms, \
+         with a noise s that is shared by all cells",
+    ),
+    ("Perhaps as good (≈)", "P(rate ≥ 0.99 · best rate) ≥ 5 %"),
+    ("Spread", "(upper quartile − lower quartile) / median"),
+    ("Effective slots", "the plateau of the observed parallelism in batches of 2 W or more"),
+    (
+        "a + b·c",
+        "the time of one step, in which each of c answers gets one token; fitted to c / steady rate of all cells, \
+         or to B · total time / tokens where there is none, outliers weighted down",
+    ),
+    (
+        "Epoch",
+        "a stretch of time in which neither the server, its model and hardware nor the load changed, as far as is known",
+    ),
+    ("Baseline", "the newest earlier epoch of the same load with three complete cycles, or the one that was pinned"),
+    (
+        "Change",
+        "exp(mean over the cells of ln(rate now / rate then)), the cells weighted by 1 / noise²; told as a change where \
+         it is 1 % or more and its 95 % interval does not hold 0",
     ),
 ];

@@ -1,8 +1,11 @@
 //! The report in Russian. Title, headings and the first columns of the tables are the legacy
 //! report's own, so that its readers and scripts find everything where it was.
 
-use super::{ChartWords, ConditionFacts, RunFacts, Words};
-use crate::domain::{Cell, FailureKind, InvalidReason};
+use super::{ConditionFacts, RunFacts, Words};
+use crate::domain::{FailureKind, InvalidReason};
+
+mod changes;
+mod charts;
 
 /// A count with its noun: 1 запрос, 2 запроса, 5 запросов, 11 запросов, 21 запрос.
 fn counted(count: impl Into<u128>, one: &str, few: &str, many: &str) -> String {
@@ -41,6 +44,8 @@ pub(super) const RUSSIAN: Words = Words {
         )
     },
     written: |time, version| format!("Составлено {time} программой llmsoak {version}."),
+    to_status: "Состояние",
+    to_all_reports: "Все отчеты",
     no_sample_yet: "Измерений пока нет.",
     no_valid_sample_yet: |rejected| {
         let rejected = counted(rejected as u64, "измерение отклонено", "измерения отклонено", "измерений отклонено");
@@ -53,13 +58,14 @@ pub(super) const RUSSIAN: Words = Words {
              процессор."
         )
     },
+    summary: changes::SUMMARY,
     conclusions: "Итоговые выводы по всем прогонам",
     optima: "Оптимальные параметры для разного количества параллельных запросов",
     optima_columns: [
         "Количество workers",
         "Оптимальный размер пакета",
         "Максимальная скорость (токены/сек)",
-        "Квартили (токены/сек)",
+        "Интервал 95 % (токены/сек)",
         "Повторы",
     ],
     best_configuration: "Наилучшая конфигурация для данного оборудования",
@@ -86,6 +92,7 @@ pub(super) const RUSSIAN: Words = Words {
         "Среднее время на запрос (с)",
         "Токены в секунду",
         "Сумма токенов",
+        "Интервал 95 % (токены/с)",
         "Установившаяся скорость (токены/с)",
         "TTFT p50 (с)",
         "TTFT p95 (с)",
@@ -96,6 +103,9 @@ pub(super) const RUSSIAN: Words = Words {
         "Измерения",
     ],
     row_note_column: "Примечание",
+    best_mark: "**лучшая из всех**",
+    tied_mark: "≈ лучшая",
+    tied_note: "`≈ лучшая`: возможно, не хуже лучшей из всех, в пределах 1 %.",
     copy_mark: |canonical| format!("= {canonical}"),
     copy_note: |workers| {
         let workers = oblique(workers, "worker не может быть занят", "workers не могут быть заняты все сразу");
@@ -111,7 +121,7 @@ pub(super) const RUSSIAN: Words = Words {
     row_without_best: "В этом ряду пока нет ячейки с годным измерением.",
     confidence: "Надежность результатов",
     confidence_note: "Скорость каждой измеренной ячейки по ее повторам, токены/с. Разброс – расстояние между \
-                      квартилями по отношению к медиане.",
+                      квартилями по отношению к медиане. Интервал – для медианы; он учитывает шум всех ячеек.",
     confidence_columns: [
         "Workers",
         "Пакет",
@@ -168,6 +178,7 @@ pub(super) const RUSSIAN: Words = Words {
         let seen = seen.map_or_else(String::new, |seen| format!(", на деле {seen}"));
         format!("**Внимание:** запрошено слотов: {workers}{reported}{seen}.")
     },
+    step: changes::STEP,
     failures: "Ошибки и отклоненные измерения",
     failure_columns: ["Класс", "Запросы", "Доля", "Значение"],
     no_failures: |requests| match requests {
@@ -217,42 +228,10 @@ pub(super) const RUSSIAN: Words = Words {
         energy: "энергия на токен ответа, Дж",
         throttled: "чем замедлена (измерения)",
     },
+    changes: changes::CHANGES,
     definitions: "Определения",
     definition_list: RUSSIAN_DEFINITIONS,
-    charts: ChartWords {
-        batch_axis: "размер пакета, запросы",
-        workers_axis: "workers",
-        rate_unit: "токены/с",
-        row_title: |workers| format!("{workers} workers"),
-        total_time: "Общее время, с",
-        time_per_request: "Среднее время на запрос, с",
-        token_rate: "Скорость, токены/с",
-        token_sum: "Сумма токенов",
-        median_line: "линия: медиана измерений",
-        spread_band: "полоса: квартили; усы: наименьшее и наибольшее",
-        shared_point: "пустая точка: измерено при меньшем числе workers, та же работа",
-        best_of_row: |rate, batch| format!("лучшая: {rate} при пакете {batch}"),
-        no_figures: "годных измерений пока нет",
-        heat_map_title: "Скорость по workers и размеру пакета, токены/с",
-        median_cells: "медиана измерений",
-        shared_cells: "= одно измерение на все ряды блока: та же работа",
-        best_cell: "в рамке: лучшая ячейка",
-        best_of_each_row: "жирным: лучшая в своем ряду",
-        heat_map_alt: |best| {
-            let grid = "Тепловая карта скорости по workers и размеру пакета";
-            best.map_or_else(
-                || format!("{grid}; годных измерений пока нет"),
-                |(cell, rate)| {
-                    let Cell { workers, batch } = cell;
-                    format!("{grid}; лучшая ячейка: workers {workers}, пакет {batch}, {rate} токенов/с")
-                },
-            )
-        },
-        rows_title: "Скорость всех рядов, токены/с",
-        rows_note: "жирным: ряд лучшей ячейки, она обведена",
-        rows_alt: |rows| format!("Скорость в зависимости от размера пакета, по линии на каждый ряд; рядов: {rows}"),
-        row_label: |workers| format!("{workers} workers"),
-    },
+    charts: charts::CHARTS,
 };
 
 const fn russian_failure(kind: FailureKind) -> &'static str {
@@ -324,7 +303,30 @@ const RUSSIAN_DEFINITIONS: &[(&str, &str)] = &[
         "наибольшее число таких запросов, которое держалось не менее половины медианы ITL",
     ),
     ("Значения ячейки", "медианы по годным измерениям ячейки; p50 и p95 – медианы соответствующих квантилей измерений"),
-    ("Оптимальный размер пакета", "пакет с наибольшей медианой скорости; при равных – меньший"),
+    (
+        "Оптимальный размер пакета",
+        "пакет с наибольшей скоростью; чем менее надежна скорость, тем больше она приближена к соседним",
+    ),
+    (
+        "Интервал 95 %",
+        "где истинная медиана лежит с вероятностью 95 %: exp(среднее ± t · s / √n) логарифмов, с общим для всех ячеек \
+         шумом s",
+    ),
+    ("Возможно, не хуже (≈)", "P(скорость ≥ 0.99 · лучшая скорость) ≥ 5 %"),
+    ("Разброс", "(верхний квартиль − нижний квартиль) / медиана"),
+    ("Слотов на деле", "уровень, на котором держится наблюдаемая параллельность в пакетах от 2 W"),
+    (
+        "a + b·c",
+        "время одного шага, за который каждый из c ответов получает по токену; подгонка к c / установившаяся скорость \
+         всех ячеек, а где ее нет – к B · общее время / токены; выбросы весят меньше",
+    ),
+    ("Эпоха", "время, в которое не менялись, насколько известно, ни сервер с моделью и оборудованием, ни нагрузка"),
+    ("Базовая эпоха", "новейшая из прежних с той же нагрузкой и тремя полными циклами или та, что выбрана"),
+    (
+        "Изменение",
+        "exp(среднее по ячейкам от ln(скорость теперь / скорость тогда)), веса ячеек 1 / шум²; считается изменением от 1 %, \
+         если интервал 95 % не содержит 0",
+    ),
 ];
 
 #[cfg(test)]
