@@ -73,6 +73,17 @@ pub enum SlotsVerdict {
 }
 
 impl SlotsVerdict {
+    /// The word for it in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Queueing => "queueing",
+            Self::Mismatch => "mismatch",
+            Self::OutOfLine => "out_of_line",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Whether the row does not measure what its heading says.
     pub fn is_warned(self) -> bool {
         matches!(self, Self::Mismatch | Self::OutOfLine)

@@ -123,8 +123,9 @@ impl Session {
         let lifecycle = takes_orders.then(|| web::Lifecycle { control: control.clone(), reloads });
         let readiness = web::Readiness::default();
         readiness.set_ready();
-        let reports = config.reports_folder();
-        let app = web::App { board: board.clone(), metrics: metrics.clone(), reports, clock, readiness, lifecycle };
+        let (storage, reports) = (config.storage.path.clone(), config.reports_folder());
+        let app =
+            web::App { board: board.clone(), metrics: metrics.clone(), storage, reports, clock, readiness, lifecycle };
         let mut tasks = JoinSet::new();
         for listener in listeners {
             let (router, stop) = (web::router(app.clone()), stop.clone().cancelled_owned());

@@ -40,6 +40,13 @@ named! {
     }
 }
 
+impl SchedulerState {
+    /// Whether the target is not measured on purpose, for as long as that may take.
+    pub fn is_held(self) -> bool {
+        matches!(self, Self::Yielding | Self::OutsideWindow | Self::OverBudget | Self::Paused)
+    }
+}
+
 /// Something that happened to a target.
 #[derive(Clone, Debug)]
 pub struct Event {

@@ -12,7 +12,7 @@ use crate::analysis::optimum::{Best, Optimum};
 use crate::analysis::slots::RowSlots;
 use crate::analysis::step::StepFit;
 use crate::domain::plan::CellDetail;
-use crate::domain::{Grid, Measurement, Quantiles, Sample};
+use crate::domain::{Cell, Grid, Measurement, Quantiles, Sample};
 use crate::soak::board::{Board, CellSnapshot, TargetSnapshot};
 
 const CELL_LABELS: [&str; 4] = ["target", "model", "workers", "batch"];
@@ -21,17 +21,25 @@ const OBJECTIVE_LABELS: [&str; 3] = ["target", "model", "objective"];
 /// What an objective names.
 type Named = fn(&Optimum) -> Option<&Best>;
 /// The objectives that there are.
-const OBJECTIVES: [(&str, Named); 3] = [
+pub(super) const OBJECTIVES: [(&str, Named); 3] = [
     ("throughput", |optimum| Some(&optimum.throughput)),
     ("frugal", |optimum| Some(&optimum.frugal)),
     ("slo", |optimum| optimum.slo.as_ref()),
 ];
 
 /// A cell as it is shown: a copy has the figures of the cell that was measured for it.
-struct Shown {
+pub(super) struct Shown {
     cell: CellSnapshot,
     estimate: Option<RateEstimate>,
     is_copy: bool,
+}
+
+impl Shown {
+    /// `None` for a cell that was not attempted yet.
+    pub(super) fn of(target: &TargetSnapshot, cell: Cell) -> Option<Self> {
+        let is_copy = target.grid.as_ref().is_some_and(|grid| grid.is_copy(cell));
+        Some(Self { cell: target.cell(cell)?.clone(), estimate: target.estimate(cell).copied(), is_copy })
+    }
 }
 
 /// Reads a figure off the last valid sample.
@@ -157,7 +165,7 @@ const FURTHER_READINGS: &[Reading<Shown>] = &[
     )),
 ];
 
-fn cell_readings(detail: CellDetail) -> impl Iterator<Item = &'static Reading<Shown>> + Clone {
+pub(super) fn cell_readings(detail: CellDetail) -> impl Iterator<Item = &'static Reading<Shown>> + Clone {
     let (core, further) = match detail {
         CellDetail::Full => (CORE_READINGS, FURTHER_READINGS),
         CellDetail::Core => (CORE_READINGS, &[][..]),
@@ -166,7 +174,7 @@ fn cell_readings(detail: CellDetail) -> impl Iterator<Item = &'static Reading<Sh
     core.iter().chain(further)
 }
 
-const ROW_READINGS: &[Reading<Best>] = &[
+pub(super) const ROW_READINGS: &[Reading<Best>] = &[
     Reading {
         name: "llmsoak_optimum_batch_for_workers",
         help: "The batch with the highest token rate of the row.",
@@ -179,7 +187,7 @@ const ROW_READINGS: &[Reading<Best>] = &[
     },
 ];
 
-const SLOT_READINGS: &[Reading<RowSlots>] = &[
+pub(super) const SLOT_READINGS: &[Reading<RowSlots>] = &[
     Reading {
         name: "llmsoak_requested_slots",
         help: "Requests to be worked on at once: the workers of the row.",
@@ -203,12 +211,20 @@ const SLOT_READINGS: &[Reading<RowSlots>] = &[
 ];
 
 /// The best cell of the grid, with what its last valid sample says.
-struct Crown {
+pub(super) struct Crown {
     best: Best,
     time_to_first_token: Option<Quantiles>,
 }
 
-const OPTIMUM_READINGS: &[Reading<Crown>] = &[
+impl Crown {
+    pub(super) fn of(target: &TargetSnapshot, best: &Best) -> Self {
+        let last = target.cell(best.cell).and_then(|cell| cell.last_valid.as_ref());
+        let time_to_first_token = last.and_then(|sample| sample.measurement.time_to_first_token);
+        Self { best: best.clone(), time_to_first_token }
+    }
+}
+
+pub(super) const OPTIMUM_READINGS: &[Reading<Crown>] = &[
     Reading {
         name: "llmsoak_optimum_workers",
         help: "Workers of the best configuration by objective.",
@@ -241,7 +257,7 @@ const OPTIMUM_READINGS: &[Reading<Crown>] = &[
     },
 ];
 
-const STEP_READINGS: &[Reading<StepFit>] = &[
+pub(super) const STEP_READINGS: &[Reading<StepFit>] = &[
     Reading {
         name: "llmsoak_step_fixed_seconds",
         help: "The part of a step of the server that does not depend on the streams: a of a + b c.",
@@ -306,13 +322,12 @@ impl Collector for Cells {
 
 /// The cells of a target that were attempted, and the copies of them.
 fn shown(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<Shown>> {
-    let cells = target.grid.iter().flat_map(|grid| grid.cells().map(move |cell| (cell, grid.is_copy(cell))));
-    cells.filter_map(|(cell, is_copy)| {
+    let cells = target.grid.iter().flat_map(|grid| grid.cells());
+    cells.filter_map(|cell| {
         let (workers, batch) = (cell.workers.to_string(), cell.batch.to_string());
         let [name, model] = target_labels(target);
         let labels = [name, model, ("workers", workers.as_str()), ("batch", batch.as_str())];
-        let estimate = target.estimate(cell).copied();
-        Some(Labelled::new(&labels, Shown { cell: target.cell(cell)?.clone(), estimate, is_copy }))
+        Some(Labelled::new(&labels, Shown::of(target, cell)?))
     })
 }
 
@@ -334,11 +349,9 @@ fn row_slots(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<RowSlots>
 
 fn crowns(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<Crown>> {
     OBJECTIVES.iter().filter_map(move |&(objective, named)| {
-        let best = named(target.optimum()?)?.clone();
-        let last = target.cell(best.cell).and_then(|cell| cell.last_valid.as_ref());
-        let time_to_first_token = last.and_then(|sample| sample.measurement.time_to_first_token);
         let [name, model] = target_labels(target);
-        Some(Labelled::new(&[name, model, ("objective", objective)], Crown { best, time_to_first_token }))
+        let crown = Crown::of(target, named(target.optimum()?)?);
+        Some(Labelled::new(&[name, model, ("objective", objective)], crown))
     })
 }
 

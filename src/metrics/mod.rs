@@ -2,13 +2,15 @@
 //!
 //! Counters and histograms grow with the events of the bus ([`work`]); everything that is a
 //! state comes from one snapshot of the board, so that one scrape sees one state
-//! ([`state`], [`environment`], [`cells`], [`changes`]). Each part lists its families in tables, from which [`size`]
-//! also says how many series they will be. The `prometheus` crate stays in this folder.
+//! ([`state`], [`environment`], [`cells`], [`changes`]). Each part lists its families in tables,
+//! from which [`size`] also says how many series they will be, and [`figures`] what their
+//! values are, for those who do not scrape. The `prometheus` crate stays in this folder.
 
 mod cells;
 mod changes;
 mod environment;
 mod family;
+pub mod figures;
 mod histogram;
 mod process;
 pub mod size;

@@ -9,7 +9,7 @@ use super::family::{
 use crate::domain::SchedulerState;
 use crate::soak::board::{Board, TargetSnapshot};
 
-const READINGS: &[Reading<TargetSnapshot>] = &[
+pub(super) const READINGS: &[Reading<TargetSnapshot>] = &[
     Reading {
         name: "llmsoak_target_up",
         help: "Whether the server answered its last request or probe.",

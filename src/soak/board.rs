@@ -59,6 +59,8 @@ pub struct TargetSnapshot {
     /// Whether the server answered its last request or probe; unknown before the first.
     pub up: Option<bool>,
     pub state: SchedulerState,
+    /// Since when the target is held, while it is.
+    held_since: Option<Timestamp>,
     /// When the state ends by itself, as far as that is known.
     pub state_until: Option<Timestamp>,
     pub identity: Option<Arc<ServerIdentity>>,
@@ -98,6 +100,7 @@ impl TargetSnapshot {
             lane,
             up: None,
             state: SchedulerState::Starting,
+            held_since: None,
             state_until: None,
             identity: None,
             epoch: None,
@@ -214,6 +217,15 @@ impl TargetSnapshot {
         self.conclude(plan, named);
     }
 
+    /// The time of a hold is none of the cycle's: at its end the cycle is due later by it.
+    fn count_hold(&mut self, at: Timestamp) {
+        if self.state.is_held() {
+            self.held_since.get_or_insert(at);
+        } else if let Some(since) = self.held_since.take() {
+            self.cycle_due_at = self.cycle_due_at.map(|due| due + at.duration_since(since));
+        }
+    }
+
     /// Whether a reader could see a difference. Most requests make none.
     fn is_news(&self, happening: &Happening) -> bool {
         match happening {
@@ -234,6 +246,7 @@ impl TargetSnapshot {
             Happening::StateChanged { state, until, due_at } => {
                 self.state = *state;
                 self.state_until = *until;
+                self.count_hold(event.at);
                 self.sample_due_at = due_at.or(self.sample_due_at);
                 if *state != SchedulerState::Warmup && *state != SchedulerState::Running {
                     self.current = None;
@@ -367,5 +380,34 @@ impl Board {
             None => targets.remove(name),
         };
         self.current.store(Arc::new(Snapshot { targets }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn a_cycle_is_due_later_by_the_time_it_was_held() {
+        let target = TargetId::new("a", "m");
+        let board = Board::new([TargetSnapshot::new(target.clone(), String::new(), String::new())]);
+        let tell = |seconds: i64, happening| {
+            board.apply(&Event {
+                target: target.clone(),
+                at: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds),
+                happening,
+            });
+        };
+        let state = |state| Happening::StateChanged { state, until: None, due_at: None };
+        let due_at = Some(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(100));
+        tell(0, Happening::CycleStarted { cycle: 1, cells: 4, due_at });
+        tell(10, state(SchedulerState::Yielding));
+        tell(20, state(SchedulerState::Paused));
+        tell(40, state(SchedulerState::Running));
+        tell(50, state(SchedulerState::Pausing));
+        let due = board.snapshot().targets.values().find_map(|target| target.cycle_due_at);
+        assert_eq!(due.map(Timestamp::as_second), Some(130));
     }
 }

@@ -38,6 +38,13 @@ impl Bus {
         self.clock.now()
     }
 
+    /// Returns when the history has written all that was published before.
+    pub async fn written(&self) {
+        if let Some(history) = &self.history {
+            history.flush().await;
+        }
+    }
+
     /// Tells every listener. The history hears it first, so that what others show is on its
     /// way to the disk.
     pub async fn publish(&self, target: &TargetId, happening: Happening) {

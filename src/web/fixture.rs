@@ -41,7 +41,10 @@ pub(super) fn app(board: Board, reports: impl Into<PathBuf>) -> App {
     };
     let metrics = Arc::new(Metrics::new(board.clone(), sources, &MetricsPlan::default()).expect("can be registered"));
     let (clock, readiness) = (WallClock::anchored(now()), Readiness::default());
-    App { board, metrics, reports: reports.into(), clock, readiness, lifecycle: None }
+    let reports = reports.into();
+    // As a daemon's: its reports lie in a folder of the storage.
+    let storage = reports.parent().map(PathBuf::from).unwrap_or_default();
+    App { board, metrics, storage, reports, clock, readiness, lifecycle: None }
 }
 
 pub(super) fn tell(board: &Board, target: &TargetId, happening: Happening) {

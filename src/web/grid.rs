@@ -1,46 +1,32 @@
-//! The grid of a target as a table: the token rate of every cell as a number and as a colour.
+//! The grid of a target as a table: the chosen measure of every cell as a number and as a colour.
+
+use jiff::Timestamp;
 
 use super::html::{counted, escaped, rate, repeats};
+use super::measure::{Measure, Scale};
 use crate::analysis::slots::{EffectiveSlots, SlotsVerdict};
 use crate::domain::{Cell, Grid};
 use crate::soak::TargetSnapshot;
 use crate::soak::board::CellSnapshot;
 
-/// Steps of the colour scale; the style sheet has a class for each.
-const STEPS: u8 = 16;
-
-/// What the colours run over.
-struct Scale {
-    lowest: f64,
-    highest: f64,
-}
-
-impl Scale {
-    /// Over all estimates of the grid; `None` while there is none.
-    fn of(target: &TargetSnapshot) -> Option<Self> {
-        let rates = || target.conclusions.rates.cells.values().map(|estimate| estimate.median);
-        let lowest = rates().reduce(f64::min)?;
-        Some(Self { lowest, highest: rates().reduce(f64::max)? })
-    }
-
-    /// The class of a rate's colour, from `h0` to `hf`.
-    fn class(&self, rate: f64) -> String {
-        let width = self.highest - self.lowest;
-        let share = if width > 0.0 { ((rate - self.lowest) / width).clamp(0.0, 1.0) } else { 1.0 };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "lies between 0 and 15")]
-        let step = (share * f64::from(STEPS - 1)).round() as u8;
-        format!("h{step:x}")
-    }
+/// What is shown, and of when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View {
+    pub(super) measure: Measure,
+    pub(super) now: Timestamp,
 }
 
 /// The table with its heading and legend. The target's number keeps names within a page apart.
-pub(super) fn heat_map(target: &TargetSnapshot, grid: &Grid, number: usize) -> String {
-    let scale = Scale::of(target);
+pub(super) fn heat_map(target: &TargetSnapshot, grid: &Grid, view: View, number: usize) -> String {
+    let values = || grid.cells().filter_map(|cell| view.measure.value(target, cell, view.now));
+    let scale = Scale::over(view.measure, values().collect::<Vec<_>>().into_iter());
+    let choice = choice(view.measure, number);
     let columns = grid.batch().len();
     let batches: String = grid.batch().iter().map(|batch| format!("<th scope=\"col\">{batch}</th>")).collect();
-    let rows: String = grid.workers().iter().map(|&workers| row(target, grid, workers, scale.as_ref())).collect();
+    let shown = Shown { target, grid, view, scale };
+    let rows: String = grid.workers().iter().map(|&workers| row(&shown, workers)).collect();
     format!(
-        "<h3 id=\"grid-{number}\">Tokens per second <small>median of each cell</small></h3>\n\
+        "<h3 id=\"grid-{number}\">{} <small>{}</small></h3>\n{choice}\
          <div class=\"grid\" role=\"region\" tabindex=\"0\" aria-labelledby=\"grid-{number}\">\n<table>\n<thead>\n\
          <tr><td></td><th scope=\"colgroup\" colspan=\"{columns}\">batch</th>\
          <th scope=\"colgroup\" colspan=\"2\" class=\"best\">best of the row</th>\
@@ -48,13 +34,40 @@ pub(super) fn heat_map(target: &TargetSnapshot, grid: &Grid, number: usize) -> S
          <tr><th scope=\"col\">workers</th>{batches}<th scope=\"col\" class=\"best\">batch</th>\
          <th scope=\"col\">tokens/s</th><th scope=\"col\" class=\"best\">told</th>\
          <th scope=\"col\">seen</th></tr>\n</thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n{}",
-        legend(target, grid, scale.as_ref())
+        view.measure.title(),
+        view.measure.meaning(),
+        legend(&shown)
     )
 }
 
-fn row(target: &TargetSnapshot, grid: &Grid, workers: u32, scale: Option<&Scale>) -> String {
-    let cells: String =
-        grid.batch().iter().map(|&batch| cell(target, grid, Cell::new(workers, batch), scale)).collect();
+/// What all cells of a table share.
+struct Shown<'a> {
+    target: &'a TargetSnapshot,
+    grid: &'a Grid,
+    view: View,
+    /// `None` while no cell has a value.
+    scale: Option<Scale>,
+}
+
+impl Shown<'_> {
+    fn value(&self, cell: Cell) -> Option<f64> {
+        self.view.measure.value(self.target, cell, self.view.now)
+    }
+}
+
+/// Links to the measures; the page's own address keeps the choice.
+fn choice(measure: Measure, number: usize) -> String {
+    let link = |other: Measure| {
+        let current = if other == measure { " aria-current=\"true\"" } else { "" };
+        format!("<a href=\"?measure={}#grid-{number}\"{current}>{}</a>", other.name(), other.title())
+    };
+    let links: Vec<String> = Measure::ALL.into_iter().map(link).collect();
+    format!("<nav class=\"measures\" aria-label=\"What the grid shows\">{}</nav>\n", links.join(" "))
+}
+
+fn row(shown: &Shown<'_>, workers: u32) -> String {
+    let target = shown.target;
+    let cells: String = shown.grid.batch().iter().map(|&batch| cell(shown, Cell::new(workers, batch))).collect();
     let best = target.optimum().and_then(|optimum| optimum.rows.iter().find(|row| row.cell.workers == workers));
     let (batch, rate) = match best {
         Some(best) => {
@@ -88,9 +101,9 @@ pub(super) fn seen(effective: &EffectiveSlots) -> String {
     format!("{bound}{}", effective.slots.round())
 }
 
-fn cell(target: &TargetSnapshot, grid: &Grid, cell: Cell, scale: Option<&Scale>) -> String {
-    let known = target.cell(cell);
-    let estimate = target.estimate(cell);
+fn cell(shown: &Shown<'_>, cell: Cell) -> String {
+    let Shown { target, grid, .. } = shown;
+    let (known, value) = (target.cell(cell), shown.value(cell));
     let is_best_of_row = target.optimum().is_some_and(|optimum| optimum.rows.iter().any(|row| row.cell == cell));
     let marks = [
         ("copy", grid.is_copy(cell)),
@@ -99,11 +112,13 @@ fn cell(target: &TargetSnapshot, grid: &Grid, cell: Cell, scale: Option<&Scale>)
         ("running", target.current == Some(cell)),
     ];
     let mut classes = vec!["cell".to_owned()];
-    classes.extend(scale.zip(estimate).map(|(scale, estimate)| scale.class(estimate.median)));
+    classes.extend(shown.scale.zip(value).map(|(scale, value)| scale.class(value)));
     classes.extend(marks.iter().filter(|(_, is_so)| *is_so).map(|(class, _)| (*class).to_owned()));
-    let text = match (known, estimate) {
-        (_, Some(estimate)) if grid.is_copy(cell) => format!("= {}", rate(estimate.median)),
-        (_, Some(estimate)) => rate(estimate.median),
+    let text = match (known, value.map(|value| shown.view.measure.text(value))) {
+        (_, Some(value)) if grid.is_copy(cell) => format!("= {value}"),
+        (_, Some(value)) => value,
+        // A valid sample that does not tell this.
+        (Some(known), None) if known.last_valid.is_some() => "–".to_owned(),
         // Attempted, and nothing that counts came of it.
         (Some(_), None) => "×".to_owned(),
         (None, None) => "·".to_owned(),
@@ -112,18 +127,22 @@ fn cell(target: &TargetSnapshot, grid: &Grid, cell: Cell, scale: Option<&Scale>)
     format!(
         "<td class=\"{}\" title=\"{}\"{current}>{text}</td>",
         classes.join(" "),
-        escaped(&story(target, grid, cell, known))
+        escaped(&story(shown, cell, known))
     )
 }
 
 /// A cell in words.
-fn story(target: &TargetSnapshot, grid: &Grid, cell: Cell, known: Option<&CellSnapshot>) -> String {
+fn story(shown: &Shown<'_>, cell: Cell, known: Option<&CellSnapshot>) -> String {
+    let Shown { target, grid, view, .. } = shown;
     let mut story = format!("{}, batch {}: ", counted(cell.workers.into(), "worker"), cell.batch);
     match target.estimate(cell) {
         Some(estimate) => {
             story += &format!("{} tokens/s, median of {}", rate(estimate.median), repeats(estimate));
         }
         None => story += "no valid sample yet",
+    }
+    if let Some(value) = shown.value(cell).filter(|_| view.measure != Measure::TokenRate) {
+        story += &format!("; {}", view.measure.words(value));
     }
     if let Some(attempt) = known.map(|known| &known.last_attempt).filter(|attempt| !attempt.is_valid()) {
         let reasons: Vec<&str> = attempt.invalid.iter().map(|reason| reason.as_str()).collect();
@@ -142,11 +161,13 @@ fn story(target: &TargetSnapshot, grid: &Grid, cell: Cell, known: Option<&CellSn
 }
 
 /// What colours and marks mean; only the marks that are there.
-fn legend(target: &TargetSnapshot, grid: &Grid, scale: Option<&Scale>) -> String {
-    let ramp = scale.filter(|scale| scale.highest > scale.lowest).map(|scale| {
-        let steps: String = (0..STEPS).map(|step| format!("<i class=\"h{step:x}\"></i>")).collect();
-        let (lowest, highest) = (rate(scale.lowest), rate(scale.highest));
-        format!("<li>{lowest} <span class=\"ramp\" aria-hidden=\"true\">{steps}</span> {highest} tokens/s</li>")
+fn legend(shown: &Shown<'_>) -> String {
+    let Shown { target, grid, view, scale } = shown;
+    let ramp = scale.filter(|scale| scale.worst != scale.best).map(|scale| {
+        let steps: String = (0..Scale::STEPS).map(|step| format!("<i class=\"h{step:x}\"></i>")).collect();
+        let (worst, best) = (view.measure.text(scale.worst), view.measure.text(scale.best));
+        let unit = if view.measure == Measure::TokenRate { " tokens/s" } else { "" };
+        format!("<li>{worst} <span class=\"ramp\" aria-hidden=\"true\">{steps}</span> {best}{unit}</li>")
     });
     let mark = |class: &str, sign: &str, meaning: &str, is_there: bool| {
         is_there.then(|| format!("<li><span class=\"key {class}\" aria-hidden=\"true\">{sign}</span> {meaning}</li>"))

@@ -91,6 +91,25 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
+/// A time span as a cell of a table has place for it.
+pub(super) fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.009_95 => format!("{:.1} ms", s * 1e3),
+        s if s < 0.9995 => format!("{:.0} ms", s * 1e3),
+        s if s < 9.95 => format!("{s:.1} s"),
+        s if s < 59.5 => format!("{s:.0} s"),
+        s if s < 3570.0 => format!("{:.0} min", s / 60.0),
+        s if s < 84_600.0 => format!("{:.0} h", s / 3600.0),
+        s => format!("{:.0} d", s / 86_400.0),
+    }
+}
+
+/// A ratio in percent; what is not nothing is not shown as nothing.
+pub(super) fn percent(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    if percent > 0.0 && percent < 1.0 { "< 1 %".to_owned() } else { format!("{percent:.0} %") }
+}
+
 /// A number of things.
 pub(super) fn counted(count: u64, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
@@ -118,6 +137,20 @@ mod tests {
         check(59.6, "1 min 0 s");
         check(2407.0, "40 min 7 s");
         check(7265.0, "2 h 1 min");
+    }
+
+    #[test]
+    fn durations_are_said_in_one_unit() {
+        let check = |value: f64, expected: &str| assert_eq!(duration(value), expected, "{value}");
+        check(0.0, "0.0 ms");
+        check(0.00214, "2.1 ms");
+        check(0.0523, "52 ms");
+        check(1.26, "1.3 s");
+        check(59.0, "59 s");
+        check(90.0, "2 min");
+        check(7200.0, "2 h");
+        check(172_800.0, "2 d");
+        assert_eq!([0.0, 0.001, 0.125, 1.0].map(percent), ["0 %", "< 1 %", "12 %", "100 %"]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What browsers and scrapers see: the status page, `/metrics`, the reports, the health.
 //!
-//! Pages read the board and the reports on the disk and never ask the engine: nothing that a
+//! Pages read the board, the history and the reports on the disk and never ask the engine: nothing that a
 //! visitor does can delay a measurement, but for the orders in [`lifecycle`], which the operator
 //! has to allow. Beside the floors below, this folder uses `metrics` and `report` of its own
 //! floor.
 
+mod api;
+#[cfg(test)]
+mod api_tests;
 mod changes;
 #[cfg(test)]
 mod fixture;
@@ -12,6 +15,7 @@ mod grid;
 mod health;
 mod html;
 mod lifecycle;
+mod measure;
 mod report;
 mod server;
 mod status;
@@ -33,6 +37,8 @@ pub use server::{router, serve};
 pub struct App {
     pub board: Board,
     pub metrics: Arc<Metrics>,
+    /// The folder of the history.
+    pub storage: PathBuf,
     /// The folder with one folder of reports a target.
     pub reports: PathBuf,
     pub clock: WallClock,

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
-use super::{App, health, lifecycle, report, status};
+use super::{App, api, health, lifecycle, report, status};
 use crate::metrics::CONTENT_TYPE as METRICS_TYPE;
 
 /// How long answers under way may hold the stop.
@@ -41,6 +41,7 @@ pub fn router(app: App) -> Router {
         .route("/", get(status::answer))
         .route("/metrics", get(metrics))
         .merge(report::routes())
+        .nest("/api/v1", api::routes())
         .merge(lifecycle::routes(&app))
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))

@@ -3,14 +3,17 @@
 //! The page is a function of the board and the time. It needs nothing else, no script either:
 //! the one that it has only spares the reader the reload.
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
+use serde::Deserialize;
 
+use super::grid::View;
 use super::health::stands_still_since;
-use super::html::{counted, encoded, escaped, head, model_element, rate, repeats, span, time, time_element};
+use super::html::{counted, encoded, escaped, head, model_element, percent, rate, repeats, span, time, time_element};
+use super::measure::Measure;
 use super::server::{Desk, Fault, live_page};
 use super::{App, changes, grid};
 use crate::analysis::slots::RowSlots;
@@ -24,9 +27,16 @@ const RELOAD_SECONDS: u32 = 10;
 /// Notes that are seen without asking for more.
 const NEWEST_NOTES: usize = 6;
 
-pub(super) async fn answer(State(app): Desk) -> Result<Response, Fault> {
+/// What a visitor may choose.
+#[derive(Debug, Deserialize)]
+pub(super) struct Choice {
+    measure: Option<String>,
+}
+
+pub(super) async fn answer(State(app): Desk, Query(choice): Query<Choice>) -> Result<Response, Fault> {
     let nonce = nonce().map_err(Fault::new)?;
-    live_page(page(&app, &nonce), &nonce)
+    let view = View { measure: Measure::of(choice.measure.as_deref()), now: app.clock.now() };
+    live_page(page(&app, view, &nonce), &nonce)
 }
 
 /// A word that no one can foretell: the browser runs the script that bears it and no other.
@@ -34,12 +44,12 @@ fn nonce() -> Result<String, rand::rngs::SysError> {
     Ok(format!("{:016x}{:016x}", SysRng.try_next_u64()?, SysRng.try_next_u64()?))
 }
 
-fn page(app: &App, nonce: &str) -> String {
-    let main = main(&app.board.snapshot(), app.clock.now());
+fn page(app: &App, view: View, nonce: &str) -> String {
+    let main = main(&app.board.snapshot(), view);
     format!(
         "{}<noscript><meta http-equiv=\"refresh\" content=\"{RELOAD_SECONDS}\"></noscript>\n</head>\n<body>\n\
          <header class=\"top\">\n<h1>llmsoak</h1>\n<nav aria-label=\"Pages\"><a href=\"report\">Report</a> \
-         <a href=\"metrics\">Metrics</a> <a href=\"-/healthy\">Health</a></nav>\n</header>\n\
+         <a href=\"metrics\">Metrics</a> <a href=\"api/v1/status\">API</a> <a href=\"-/healthy\">Health</a></nav>\n</header>\n\
          <p id=\"silent\" class=\"warning\" role=\"status\" hidden>llmsoak does not answer. This is what it last \
          said.</p>\n<main>\n{main}</main>\n<script nonce=\"{nonce}\">\n{SCRIPT}</script>\n</body>\n</html>\n",
         head("llmsoak")
@@ -47,20 +57,21 @@ fn page(app: &App, nonce: &str) -> String {
 }
 
 /// All that changes while the page is open.
-pub(super) fn main(snapshot: &Snapshot, now: Timestamp) -> String {
+fn main(snapshot: &Snapshot, view: View) -> String {
     let mut main = String::new();
     for (number, target) in snapshot.targets.values().enumerate() {
         let has_link = snapshot.targets.len() > 1;
-        main.push_str(&section(target, number, has_link, now));
+        main.push_str(&section(target, number, has_link, view));
     }
     if snapshot.targets.is_empty() {
         main.push_str("<p class=\"nothing\">There is no target.</p>\n");
     }
-    main + &format!("<p class=\"colophon\">As of {}, llmsoak {}</p>\n", time(now), env!("CARGO_PKG_VERSION"))
+    main + &format!("<p class=\"colophon\">As of {}, llmsoak {}</p>\n", time(view.now), env!("CARGO_PKG_VERSION"))
 }
 
 /// One target. Its number keeps the names within the page apart.
-fn section(target: &TargetSnapshot, number: usize, has_link: bool, now: Timestamp) -> String {
+fn section(target: &TargetSnapshot, number: usize, has_link: bool, view: View) -> String {
+    let now = view.now;
     let name = escaped(&target.id.name);
     let (class, up) = match target.up {
         Some(true) => ("up", "up"),
@@ -74,13 +85,13 @@ fn section(target: &TargetSnapshot, number: usize, has_link: bool, now: Timestam
     } else {
         String::new()
     };
-    let alarm = stands_still_since(target, now).map_or_else(String::new, |since| {
+    let still = stands_still_since(target, now).map_or_else(String::new, |since| {
         format!("<p class=\"warning\">Stands still: a sample was due at {}.</p>\n", time_element(since, now))
     });
     format!(
         "<section aria-labelledby=\"target-{number}\">\n<div class=\"name\"><h2 id=\"target-{number}\">{name}</h2> \
          {} <span class=\"badge {class}\">{up}</span> \
-         {link}</div>\n{}{alarm}{}\
+         {link}</div>\n{}{still}{}\
          <div class=\"tiles\">\n{}{}{}</div>\n{}{}{}</section>\n",
         model_element(&target.id.model),
         facts(target),
@@ -89,7 +100,7 @@ fn section(target: &TargetSnapshot, number: usize, has_link: bool, now: Timestam
         now_tile(target, now),
         cycle_tile(target, now),
         changes::section(&target.changes, now),
-        target.grid.as_ref().map_or_else(String::new, |cells| grid::heat_map(target, cells, number)),
+        target.grid.as_ref().map_or_else(String::new, |cells| grid::heat_map(target, cells, view, number)),
         notes(target, now),
     )
 }
@@ -155,7 +166,8 @@ fn optimum_tile(target: &TargetSnapshot) -> String {
     let (lower, upper) = (rate(best.interval.lower), rate(best.interval.upper));
     let others = best.tied.len().saturating_sub(1) as u64;
     let ties = if others > 0 { format!("; {} may be as good", counted(others, "other cell")) } else { String::new() };
-    let sure = format!("<p>95 % sure: {lower} to {upper}{ties}</p>{measured}");
+    let best_of_all = format!("<p>{} sure to be within 1 % of the best{ties}</p>", percent(best.probability));
+    let sure = format!("<p>95 % sure: {lower} to {upper}</p>{best_of_all}{measured}");
     let figure = format!("{} <small>tokens/s</small>", rate(best.tokens_per_second));
     let warning = target
         .row(best.cell.workers)

@@ -10,7 +10,7 @@ use tower::ServiceExt as _;
 
 use super::fixture::{app, board, now, soak, tell};
 use super::{App, Lifecycle, ReloadRequest, router};
-use crate::domain::{Grid, Happening, SchedulerState, TargetId};
+use crate::domain::{ActiveAlarm, CycleRef, Direction, Grid, Happening, Measure, SchedulerState, TargetId, Turn};
 use crate::report::{Chart, Report, snapshot};
 use crate::soak::Control;
 
@@ -32,13 +32,13 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
 }
 
 /// Asks, compares the status, and gives the body.
-async fn check(app: &App, path: &str, status: StatusCode) -> String {
+pub(super) async fn check(app: &App, path: &str, status: StatusCode) -> String {
     let response = get(app, path).await;
     assert_eq!(response.status(), status, "{path}");
     text(response).await
 }
 
-fn small_app(reports: &Path) -> App {
+pub(super) fn small_app(reports: &Path) -> App {
     let board = board(&[("workstation", "gemma3:4b")]);
     let grid = Grid::new(&[1, 2, 4], &[1, 2, 4], true).expect("is sound");
     soak(&board, &TargetId::new("workstation", "gemma3:4b"), grid, 3);
@@ -390,4 +390,48 @@ async fn a_reload_answers_with_what_came_of_it() {
     check_order(&app, "/-/reload", &[], (StatusCode::OK, "3 targets are in force\n")).await;
     check_order(&app, "/-/reload", &[], (StatusCode::BAD_REQUEST, "llmsoak.yml:2: wrong\n")).await;
     check_order(&app, "/-/reload", &[], (StatusCode::SERVICE_UNAVAILABLE, "the program is stopping\n")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_grid_shows_the_measure_that_was_chosen() {
+    let app = small_app(Path::new("/nowhere"));
+    for (measure, heading, cell) in [
+        ("", "Tokens per second <small>median of each cell", ">46.6</td>"),
+        ("?measure=request_failures", "Failed requests <small>share of", ">0 %</td>"),
+        ("?measure=age", "Age <small>since each cell&#39;s last attempt", ">0.0 ms</td>"),
+        ("?measure=samples", "Samples <small>valid ones", ">2</td>"),
+        // No sample of this soak tells it.
+        ("?measure=time_to_first_token_p95", "Time to first token <small>95th percentile", ">–</td>"),
+        ("?measure=%3Cb%3E", "Tokens per second", ">46.6</td>"),
+    ] {
+        let page = check(&app, &format!("/{measure}"), StatusCode::OK).await;
+        assert!(page.contains(&heading.replace("&#39;", "'")) && page.contains(cell), "{measure}: {page}");
+        assert_eq!(page.matches("#grid-0\" aria-current=\"true\"").count(), 1, "{measure}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_is_on_the_page_and_in_the_api_while_it_lasts() {
+    let board = board(&[("workstation", "gemma3:4b")]);
+    let target = TargetId::new("workstation", "gemma3:4b");
+    let turned = |turn, active| Happening::AlarmTurned {
+        measure: Measure::TimeToFirstToken,
+        turn,
+        direction: Direction::Regression,
+        active,
+    };
+    let alarm = ActiveAlarm {
+        measure: Measure::TimeToFirstToken,
+        direction: Direction::Regression,
+        since: CycleRef { cycle: 7, at: now() },
+        ratio: 1.082,
+    };
+    tell(&board, &target, turned(Turn::Raised, Some(alarm)));
+    let app = app(board.clone(), "/nowhere");
+    let words = "time to first token: +8.2 %, worse than what was last accepted";
+    assert!(check(&app, "/", StatusCode::OK).await.contains(words));
+    let told = check(&app, "/api/v1/status", StatusCode::OK).await;
+    assert!(told.contains(r#""measure":"time_to_first_token","ratio":1.082"#), "{told}");
+    tell(&board, &target, turned(Turn::Recovered, None));
+    assert!(!check(&app, "/", StatusCode::OK).await.contains(words));
 }

@@ -5,12 +5,14 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
 
+mod api;
 mod apis;
 mod backtest;
 mod changes;
 mod check;
 mod crash;
 mod daemon;
+mod dashboards;
 mod environment;
 mod exchange;
 mod init;
@@ -22,6 +24,7 @@ mod process;
 mod readme;
 mod real;
 mod reload;
+mod rules;
 mod schema;
 mod slots;
 mod support;

@@ -1,4 +1,5 @@
-//! What other programs make of this one: promtool, Prometheus, a browser.
+//! What other programs make of this one: promtool, a browser. What Prometheus makes of it is in
+//! `dashboards`.
 //!
 //! A tool that is missing is no failure here: its test says on stderr that it was skipped,
 //! past the harness, which shows nothing of tests that pass. Two variables are for those
@@ -11,9 +12,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
-
-use crate::support::{Process, Stage, Target, eventually, free_address, get, legacy, simulator, soaked};
+use crate::support::{Process, Stage, Target, legacy, simulator, soaked};
 
 /// Writes a line to the process' own stderr, which the harness does not capture.
 pub(crate) fn say(line: &str) {
@@ -21,7 +20,7 @@ pub(crate) fn say(line: &str) {
 }
 
 /// A tool to run, where there is one.
-fn tool(name: &str) -> Option<PathBuf> {
+pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
     if let Some(log) = std::env::var_os("LLMSOAK_TOOL_LOG") {
@@ -54,39 +53,6 @@ fn promtool_finds_no_fault() {
     let said = [output.stdout, output.stderr].concat();
     assert_eq!(String::from_utf8_lossy(&said), "");
     assert!(output.status.success());
-}
-
-#[test]
-fn prometheus_scrapes_it() {
-    let Some(prometheus) = tool("prometheus") else { return };
-    let (_sim, sim) = simulator(&[]);
-    let stage = Stage::new();
-    let (_daemon, address) = stage.run(&[Target::at(sim)]);
-    soaked(address);
-    let config = stage.write(
-        "prometheus.yml",
-        &format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-             scrape_configs:\n  - job_name: llmsoak\n    static_configs: [{{targets: ['{address}']}}]\n"
-        ),
-    );
-    let place = free_address();
-    let mut command = Command::new(prometheus);
-    command.arg(format!("--config.file={config}"));
-    command.arg(format!("--storage.tsdb.path={}", stage.path().join("tsdb").display()));
-    command.arg(format!("--web.listen-address={place}"));
-    let _prometheus = Process::spawn(command, "prometheus");
-    let answer = |query: &str| {
-        let (_, body) = get(place, &format!("/api/v1/query?query={query}")).ok()?;
-        let answer: Value = serde_json::from_str(&body).ok()?;
-        answer.pointer("/data/result/0").cloned()
-    };
-    eventually("up == 1", || answer("up").filter(|up| up.pointer("/value/1") == Some(&Value::from("1"))));
-    let optimum = eventually("an optimum", || answer(r#"llmsoak_optimum_tokens_per_second{objective="throughput"}"#));
-    let label = |name: &str| optimum.pointer(&format!("/metric/{name}")).and_then(Value::as_str);
-    assert_eq!((label("target"), label("objective")), (Some("target"), Some("throughput")), "{optimum}");
-    let rate: f64 = optimum.pointer("/value/1").and_then(Value::as_str).expect("a value").parse().expect("a number");
-    assert!(rate > 0.0);
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn epoch_line(epoch: &Epoch, cycles: Option<usize>) -> String {
 }
 
 fn measures_table(measures: &[Comparison], limit: f64) -> String {
-    let mut text = format!("  {:<20} {:>8}   {:<20} {}\n", "median", "change", "95 % interval", "verdict");
+    let mut text = format!("  {:<20} {:>8}   {:<20} {}\n", "measure", "change", "95 % interval", "verdict");
     for comparison in measures {
         let (change, interval) = comparison.ratio().map_or_else(
             || ("–".to_owned(), "–".to_owned()),

@@ -117,6 +117,8 @@ impl Watcher {
     /// Begins, or begins anew, with what the history knows.
     async fn begin(&mut self, id: &TargetId) {
         let (wanted, plan) = (id.clone(), (self.plan)());
+        // What was found a moment ago is in the history before it is read.
+        self.bus.written().await;
         let recalled = self.ask(move |history| {
             let memory = recall::memory(history, &wanted, &plan.estimates)?;
             Ok(memory.map(|memory| TargetWatch::restored(plan.regression, memory)))

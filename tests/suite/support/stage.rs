@@ -32,6 +32,7 @@ pub(crate) struct Target<'a> {
     pub(crate) slots: &'a str,
     pub(crate) request: &'a str,
     pub(crate) environment: &'a str,
+    pub(crate) validity: &'a str,
 }
 
 impl Target<'_> {
@@ -45,6 +46,7 @@ impl Target<'_> {
             slots: "{}",
             request: "{output_tokens: 8}",
             environment: "{}",
+            validity: "{}",
         }
     }
 }
@@ -83,10 +85,10 @@ impl Stage {
     /// Writes the configuration of some targets and returns its path.
     pub(crate) fn configure(&self, targets: &[Target<'_>]) -> String {
         let mut text = "schedule: {pause_between_samples: 20ms}\ntargets:\n".to_owned();
-        for Target { name, url, lane, grid, model, slots, request, environment } in targets {
+        for Target { name, url, lane, grid, model, slots, request, environment, validity } in targets {
             text += &format!("  - name: {name}\n    url: {url}\n    lane: {lane}\n    model: {model}\n");
             text += &format!("    grid: {grid}\n    slots: {slots}\n    request: {request}\n");
-            text += &format!("    environment: {environment}\n");
+            text += &format!("    environment: {environment}\n    validity: {validity}\n");
         }
         self.write("llmsoak.yml", &text)
     }
