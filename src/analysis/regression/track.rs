@@ -263,8 +263,10 @@ impl Track {
         let first = *line.rows.get(candidate.first)?;
         let row = self.rows.get(first)?;
         let error = candidate.effect.standard_error;
-        // The largest of many estimates is mostly too large.
-        let shrink = USUAL_SIZE.powi(2) / (USUAL_SIZE.powi(2) + error * error);
+        // The largest of many estimates is mostly too large. Large changes are rare, but not so
+        // rare that one which is clearly seen would not be believed.
+        let expected = USUAL_SIZE.max(candidate.effect.size.abs());
+        let shrink = expected.powi(2) / (expected.powi(2) + error * error);
         let size = candidate.effect.size * shrink;
         let (changed, components) = match (&row.change, candidate.clue) {
             (Some((at, components)), Clue::Identity) => (*at, components.clone()),
