@@ -32,7 +32,7 @@ mod track;
 mod tests;
 
 pub use alarm::Alarm;
-pub use alarms::{Alarms, Turned};
+pub use alarms::{Alarms, Turned, is_back};
 pub use compare::compare;
 pub use detector::{Detector, Settings};
 pub use verdict::Finding;
