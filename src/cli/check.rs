@@ -15,7 +15,7 @@ use super::probe::{Answer, Seen, is_taken, probe};
 use super::run::configured;
 use super::session::service_runtime;
 use super::switching::Switching;
-use super::{print, say};
+use super::{open_files, print, say};
 use crate::config::{self, Config};
 use crate::domain::plan::{GridPlan, MetricsPlan, Prompts, ScheduleMode, SchedulePlan, TargetPlan};
 use crate::domain::{Cell, Grid, RequestFailure};
@@ -63,8 +63,10 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Refuses a configuration that makes more series than it allows itself.
+/// Refuses a configuration that makes more series than it allows itself, or needs more open
+/// files than the system allows.
 pub(super) fn within_bounds(config: &Config) -> anyhow::Result<()> {
+    open_files::suffice(config)?;
     let grids = config.targets.iter().map(|target| target.grid.grid(None));
     bounded(total_series(&config.metrics, grids), &config.metrics)
 }

@@ -21,6 +21,7 @@ mod log;
 mod notifying;
 mod observe;
 mod once;
+mod open_files;
 mod probe;
 mod progress;
 mod reload;
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
     };
     let log = log::start(&args.log);
     let counter = log.counter.clone();
+    open_files::raise();
     let outcome = match args.command {
         Command::Init(init) => init::run(&init),
         Command::Run(run) => run::run(&run, counter),

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::OnceArgs;
 use super::compare;
 use super::log::Log;
+use super::open_files;
 use super::print;
 use super::progress::{Drawing, Progress};
 use super::reporting::Reports;
@@ -44,6 +45,7 @@ struct Totals {
 
 pub(super) fn run(args: &OnceArgs, log: &Log) -> anyhow::Result<ExitCode> {
     let config = configured(&args.source, &args.storage)?;
+    open_files::suffice(&config)?;
     let stop = CancellationToken::new();
     let totals = Arc::new(Mutex::new(Totals::default()));
     let progress = Progress::new(args.cycles.into(), config.targets.len());

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::glance;
 use crate::domain::ServerTimings;
 
 /// What one payload says.
@@ -44,6 +45,13 @@ pub fn openai(payload: &[u8]) -> Result<StreamEvent, serde_json::Error> {
     if payload.trim_ascii() == b"[DONE]" {
         return Ok(StreamEvent { done: true, ..StreamEvent::default() });
     }
+    match glance::openai(payload) {
+        Some(event) => Ok(event),
+        None => parse_openai(payload),
+    }
+}
+
+pub(super) fn parse_openai(payload: &[u8]) -> Result<StreamEvent, serde_json::Error> {
     let chunk: OpenAiChunk = serde_json::from_slice(payload)?;
     let choice = chunk.choices.unwrap_or_default();
     // A null usage in every chunk, or one of zeroes, is no count.
@@ -73,6 +81,13 @@ pub fn openai(payload: &[u8]) -> Result<StreamEvent, serde_json::Error> {
 
 /// Reads a line of Ollama's native streams, `/api/generate` or `/api/chat`.
 pub fn ollama(payload: &[u8]) -> Result<StreamEvent, serde_json::Error> {
+    match glance::ollama(payload) {
+        Some(event) => Ok(event),
+        None => parse_ollama(payload),
+    }
+}
+
+pub(super) fn parse_ollama(payload: &[u8]) -> Result<StreamEvent, serde_json::Error> {
     let line: OllamaLine = serde_json::from_slice(payload)?;
     let message = line.message.unwrap_or_default();
     let counts = Usage { prompt: line.prompt_eval_count.0, output: line.eval_count.0, cached_prompt: None };
@@ -248,8 +263,7 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-                // Ollama compares trimmed texts when it looks for a model that repeats itself.
-                Ok(Text((!text.is_empty()).then(|| fnv1a(text.trim().as_bytes()))))
+                Ok(Text(fingerprint(text)))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
@@ -263,6 +277,11 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// Ollama compares trimmed texts when it looks for a model that repeats itself.
+pub(super) fn fingerprint(text: &str) -> Option<u64> {
+    (!text.is_empty()).then(|| fnv1a(text.trim().as_bytes()))
+}
+
 /// The 64-bit FNV-1a hash (draft-eastlake-fnv): short, and good enough to tell texts apart.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -272,7 +291,10 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 #[derive(Clone, Copy, Default)]
 struct Whole<const LARGEST: u64>(Option<u64>);
 
-type Count = Whole<{ 1 << 32 }>;
+/// The largest count that is believed.
+pub(super) const LARGEST_COUNT: u64 = 1 << 32;
+
+type Count = Whole<LARGEST_COUNT>;
 type Nanoseconds = Whole<{ LONGEST_SECONDS * 1_000_000_000 }>;
 
 impl<'de, const LARGEST: u64> Deserialize<'de> for Whole<LARGEST> {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
+use tower::util::MapFutureLayer;
 
+use super::connect;
 use super::identify::Identified;
 use super::occupancy::ShutDoors;
 use crate::domain::plan::{Api, Connection, Secret};
@@ -65,6 +67,7 @@ impl Client {
             .tcp_nodelay(true)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .connect_timeout(connection.connect_timeout)
+            .connector_layer(MapFutureLayer::new(connect::noted))
             .tls_danger_accept_invalid_certs(connection.tls_insecure_skip_verify);
         if let Some(path) = &connection.tls_ca_file {
             let fault = |reason: String| ClientError::CaFile { path: path.display().to_string(), reason };

@@ -9,6 +9,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::answer::Answer;
 use super::body::{self, Addition};
+use super::connect;
 use super::decode;
 use super::framing::{Decoder, Framing};
 use super::http::{Client, classify, read_bounded};
@@ -142,23 +143,26 @@ impl Caller {
         let mut answer = Answer::new(request.output_tokens);
         let sent = timeline.now();
         let sleep = Box::pin(sleep_until(timeline.instant(sent)));
-        let watch = Watch { timeline, timeouts, sent, sleep, has_text: false };
-        let ended = self.converse(http, &mut answer, watch).await;
+        let mut watch = Watch { timeline, timeouts, sent, sleep, has_text: false };
+        let ended = self.converse(http, &mut answer, &mut watch).await;
+        let sent = watch.sent;
         let (chunks, tokens, timings, failure) = answer.into_parts();
         let failure = failure.map(|failure| self.client.redacted(failure));
         RequestRecord { due, sent, ended, chunks, tokens, timings, asked_tokens: request.output_tokens, failure }
     }
 
     /// Sends, reads, and returns the time of the end.
-    async fn converse(&self, http: reqwest::RequestBuilder, answer: &mut Answer, mut watch: Watch<'_>) -> Duration {
-        let response = tokio::select! {
+    async fn converse(&self, http: reqwest::RequestBuilder, answer: &mut Answer, watch: &mut Watch<'_>) -> Duration {
+        let (response, connected) = tokio::select! {
             biased;
-            response = http.send() => response,
+            outcome = connect::send(http) => outcome,
             kind = watch.expired(None) => {
                 answer.fail(kind, "no answer from the server");
                 return watch.timeline.now();
             }
         };
+        // A connection is set up before anything is sent on it.
+        watch.sent = connected.map_or(watch.sent, |instant| watch.timeline.at(instant));
         match response {
             Err(error) => {
                 let failure = classify(&error);
@@ -171,7 +175,7 @@ impl Caller {
                 answer.fail(failure.kind, &failure.detail);
                 ended
             }
-            Ok(response) => self.read(response, answer, &mut watch).await,
+            Ok(response) => self.read(response, answer, watch).await,
         }
     }
 
@@ -235,7 +239,6 @@ impl Caller {
 
 /// Whether a server of that kind closes the connection after each stream, without saying so
 /// beforehand: the next request on it would be lost. llama.cpp's does (seen in October 2026).
-/// There the TCP set-up is part of the time to first token.
 fn closes_after_streams(kind: ServerKind) -> bool {
     kind == ServerKind::LlamaCpp
 }

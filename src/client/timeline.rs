@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// Progress is known to so many nanoseconds: time-outs are of seconds.
+const GRAIN: u64 = 1_000_000;
+
 /// Shared by all requests of a sample.
 #[derive(Debug)]
 pub struct Timeline {
@@ -24,6 +27,11 @@ impl Timeline {
         self.origin.elapsed()
     }
 
+    /// The offset of that instant.
+    pub fn at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.origin)
+    }
+
     /// The instant at that offset.
     pub fn instant(&self, offset: Duration) -> Instant {
         self.origin + offset
@@ -32,7 +40,10 @@ impl Timeline {
     /// Notes that the server produced something for one of the requests.
     pub fn note_progress(&self, at: Duration) {
         let nanoseconds = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
-        self.last_progress.fetch_max(nanoseconds, Ordering::Relaxed);
+        // Written with every token, it would wander from core to core.
+        if nanoseconds >= self.last_progress.load(Ordering::Relaxed).saturating_add(GRAIN) {
+            self.last_progress.fetch_max(nanoseconds, Ordering::Relaxed);
+        }
     }
 
     /// When the server last produced something for any request of the sample.
