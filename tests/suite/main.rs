@@ -15,6 +15,8 @@ mod daemon;
 mod dashboards;
 mod environment;
 mod exchange;
+mod faults;
+mod guarded;
 mod init;
 mod lanes;
 mod legacy;
