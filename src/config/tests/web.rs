@@ -1,5 +1,7 @@
 //! The web configuration: what its keys come to, what is refused, and what promtool says.
 
+use proptest::prelude::*;
+
 use super::super::load::web_from_file;
 use crate::domain::web::{ClientCertificates, TlsVersion, WebPlan};
 
@@ -49,7 +51,7 @@ fn every_key_comes_to_something() {
     assert_eq!((tls.certificates, tls.key.reveal().to_owned()), (text("crt"), text("key")));
     assert_eq!(tls.clients, ClientCertificates::Required { authorities: text("ca") });
     assert_eq!((tls.least, tls.most), (TlsVersion::Tls13, TlsVersion::Tls13));
-    let headers = [("Strict-Transport-Security", "max-age=1"), ("X-Frame-Options", "deny")];
+    let headers = [("X-Frame-Options", "deny"), ("Strict-Transport-Security", "max-age=1")];
     assert_eq!(plan.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(plan.users.get("ann").map(|hash| hash.reveal()), Some(HASH));
     assert_eq!(plan.open_paths, ["/-/healthy"]);
@@ -115,6 +117,23 @@ fn a_password_in_the_place_of_its_hash_is_refused_and_not_repeated() {
         "basic_auth_users: {ann: hunter2}",
         &format!("web.yml:1: basic_auth_users.ann: {fault}; hint: {hint}"),
     );
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(words in prop::collection::vec(prop::sample::select(vec![
+        "tls_server_config", "cert_file", "cert", "key", "http_server_config", "headers", "basic_auth_users", "ann",
+        "unauthenticated_paths", HASH, "TLS13", "X-Frame-Options", ":", ": ", "\n", "\n  ", "- ", "{", "}", "[", "]", "&a ",
+        "*a", "<<: *a", "|", "\"", "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----", "AAAA",
+    ]), 0..40)) {
+        if let Err(problems) = read(&folder_of_nothing(), &words.concat()) {
+            prop_assert!(!problems.is_empty());
+        }
+    }
+}
+
+fn folder_of_nothing() -> tempfile::TempDir {
+    tempfile::tempdir().expect("has a place")
 }
 
 #[test]

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// So many answers to requests are faulty.
 const FAULTS: usize = 2;
+/// A sound answer takes so long.
+const WORK: Duration = Duration::from_millis(5);
 
 /// What a faulty server does once the head and the body of a request were read.
 pub(crate) type Fault = Box<dyn Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync>;
@@ -27,11 +29,18 @@ pub(crate) struct Misbehaving {
 #[derive(Default)]
 struct Seen {
     requests: AtomicUsize,
+    /// Answered soundly, to the last byte.
+    answered: AtomicUsize,
     /// How long each faulty answer was listened to.
     held: Mutex<Vec<Duration>>,
 }
 
 impl Misbehaving {
+    /// A server without a fault.
+    pub(crate) fn well(models: &'static str) -> Self {
+        Self::serve(models, Box::new(well))
+    }
+
     /// Serves on a thread that ends with the process. `models` is what it says of itself.
     pub(crate) fn serve(models: &'static str, fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -53,6 +62,11 @@ impl Misbehaving {
     /// How many requests for text came.
     pub(crate) fn requests(&self) -> usize {
         self.seen.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were answered soundly, to the last byte.
+    pub(crate) fn answered(&self) -> usize {
+        self.seen.answered.load(Ordering::Relaxed)
     }
 
     /// For how long the visitor stayed with a faulty answer, at most.
@@ -77,7 +91,11 @@ fn answer(mut stream: TcpStream, models: &str, fault: &Fault, seen: &Seen) -> st
             seen.held.lock().expect("no panic").push(began.elapsed());
             Ok(())
         }
-        _ => well(&mut stream),
+        _ => {
+            well(&mut stream)?;
+            seen.answered.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
     }
 }
 
@@ -134,6 +152,7 @@ pub(crate) fn tokens(count: usize) -> String {
 
 /// An answer as it should be, of eight tokens.
 fn well(stream: &mut TcpStream) -> std::io::Result<()> {
+    std::thread::sleep(WORK);
     begin(stream)?;
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":64,\"completion_tokens\":8}}\n\n";
     stream.write_all(format!("{}{FINISH}{usage}{DONE}", tokens(8)).as_bytes())
