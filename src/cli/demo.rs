@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::args::DemoArgs;
-use super::run::bind;
+use super::run::{bind, guarded};
 use super::session::{Listener, Mode, Session, service_runtime};
 use super::{say, signals};
 use crate::config;
@@ -42,6 +42,7 @@ const NEW_RATE: f64 = 0.92;
 pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
     let storage = args.storage_path.clone().unwrap_or_else(temporary_folder);
     service_runtime()?.block_on(async {
+        let security = guarded(args.web.config_file.clone())?;
         let listeners = bind(&args.web.listen_addresses).await?;
         let stop = CancellationToken::new();
         signals::watch(stop.clone(), 0)?;
@@ -66,15 +67,14 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
             target.environment.reads_gpu = false;
             target.environment.commands = BTreeMap::from([driver_command(&driver)]);
         }
+        let scheme = if security.has_tls() { "https" } else { "http" };
         for listener in &listeners {
-            let address = listener.local_addr()?;
-            eprintln!(
-                "llmsoak demo: a simulated server is being soaked; see http://{address}/ and http://{address}/metrics"
-            );
+            let page = format!("{scheme}://{}", listener.local_addr()?);
+            eprintln!("llmsoak demo: a simulated server is being soaked; see {page}/ and {page}/metrics");
         }
         eprintln!("llmsoak demo: data in {}", config.storage.path.display());
         let mode = Mode::Daemon { reloads: None, takes_orders: false };
-        let session = Session { config, mode, listeners, log, stop };
+        let session = Session { config, mode, listeners, security, log, stop };
         session.run(|events| update(server, driver, events)).await?;
         Ok(ExitCode::SUCCESS)
     })
