@@ -41,8 +41,7 @@ pub(crate) fn compare(verdict: &mut Verdict) {
     let runtime = runtime("measure");
     for load in &LOADS {
         let url = format!("{}/flood/{}", server.url, load.tokens_per_write);
-        let runs: Vec<[Run; 3]> =
-            (0..RUNS).map(|_| KINDS.map(|kind| run(&runtime, kind, &url, load))).collect();
+        let runs: Vec<[Run; 3]> = (0..RUNS).map(|_| KINDS.map(|kind| run(&runtime, kind, &url, load))).collect();
         for (index, kind) in KINDS.iter().enumerate() {
             let of = |figure: fn(&Run) -> f64| middle(&runs.iter().map(|run| figure(&run[index])).collect::<Vec<_>>());
             let (cpu, rate) = (of(|run| run.cpu_per_million), of(|run| run.tokens_per_second));
@@ -73,13 +72,8 @@ fn run(runtime: &Runtime, kind: Kind, url: &str, load: &Load) -> Run {
         if kind == Kind::Llmsoak {
             let backend = backend(url, load.tokens).await;
             (began, spent) = (now(), cpu_seconds());
-            let batch = Batch {
-                requests,
-                workers: load.streams,
-                timeouts: TIMEOUTS,
-                is_warmup: false,
-                meter: Arc::default(),
-            };
+            let batch =
+                Batch { requests, workers: load.streams, timeouts: TIMEOUTS, is_warmup: false, meter: Arc::default() };
             let bus = Bus::new(WallClock::System, None);
             let records = batch::run(&backend, batch, &bus, &TargetId::new("bench", "truth")).await;
             assert!(records.iter().all(RequestRecord::succeeded), "no failures");

@@ -97,7 +97,9 @@ mod tests {
     fn what_is_not_allowed_is_refused_with_both_numbers() {
         assert!(compare(1024, 1024).is_ok());
         let refusal = compare(5000, 4096).expect_err("is too much").to_string();
-        assert!(refusal.starts_with("targets[].grid: the grids need 5000 open files, and this process may have 4096\n"));
+        assert!(
+            refusal.starts_with("targets[].grid: the grids need 5000 open files, and this process may have 4096\n")
+        );
         assert!(refusal.contains("\n  hint: raise the hard limit"), "{refusal}");
     }
 }

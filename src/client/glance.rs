@@ -44,7 +44,11 @@ pub(super) fn ollama(payload: &[u8]) -> Option<StreamEvent> {
             Some(())
         }
         b"done" => once.note(8).and_then(|()| value.literal(b"false")),
-        b"load_duration" | b"prompt_eval_count" | b"prompt_eval_duration" | b"eval_count" | b"eval_duration"
+        b"load_duration"
+        | b"prompt_eval_count"
+        | b"prompt_eval_duration"
+        | b"eval_count"
+        | b"eval_duration"
         | b"error" => None,
         _ => value.skip(),
     })?;
@@ -70,7 +74,8 @@ fn plain_length(bytes: &[u8]) -> usize {
     let (mut length, mut rest) = (0, bytes);
     while let Some((word, after)) = rest.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*word);
-        let ends = less(word, 32) | less(word ^ (ONES * u64::from(b'"')), 1) | less(word ^ (ONES * u64::from(b'\\')), 1);
+        let ends =
+            less(word, 32) | less(word ^ (ONES * u64::from(b'"')), 1) | less(word ^ (ONES * u64::from(b'\\')), 1);
         if ends != 0 {
             return length + ends.trailing_zeros() as usize / 8;
         }
@@ -284,8 +289,17 @@ mod tests {
             any::<u8>().prop_map(|byte| vec![byte]),
             "[{}\\[\\],:\"\\\\0-9.eE+-]{0,3}".prop_map(String::into_bytes),
             prop_oneof![
-                Just("null"), Just("\"text\":\"z\""), Just("\"usage\":null,"), Just("00"), Just("\"finish_reason\":"),
-                Just("\\u0041"), Just("\"error\":\"e\","), Just("\"done\":"), Just("{}"), Just("  "), Just("true")
+                Just("null"),
+                Just("\"text\":\"z\""),
+                Just("\"usage\":null,"),
+                Just("00"),
+                Just("\"finish_reason\":"),
+                Just("\\u0041"),
+                Just("\"error\":\"e\","),
+                Just("\"done\":"),
+                Just("{}"),
+                Just("  "),
+                Just("true")
             ]
             .prop_map(|text| text.as_bytes().to_vec()),
             Just(Vec::new()),
