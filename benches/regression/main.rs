@@ -23,8 +23,8 @@ mod tables;
 
 use std::process::ExitCode;
 
-use llmsoak::analysis::regression::{Detector, Finding, Settings};
 use climate::Climate;
+use llmsoak::analysis::regression::{Detector, Finding, Settings};
 use rivals::{Means, Rival};
 use scorer::{Score, Told};
 use series::{Noise, Plan, SIZES, Series};
@@ -61,6 +61,7 @@ fn main() -> ExitCode {
     tables::summary("llmsoak", &ours);
     if has("--quick") {
         tables::details(&ours);
+        long_dips(half, repeats);
         tables::strata(&ours, None);
         return ExitCode::SUCCESS;
     }

@@ -222,8 +222,10 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
     let (cell, common) = plan.noise.deviations();
     let (cell, common) = (cell * climate.cell_noise, common * climate.common_noise);
     let cell_deviations: Vec<f64> = cells.iter().map(|_| cell * (0.25 * dice.normal()).exp()).collect();
-    let (cell_phi, common_phi) =
-        (dice.uniform(climate.cell_phi.0, climate.cell_phi.1), dice.uniform(climate.common_phi.0, climate.common_phi.1));
+    let (cell_phi, common_phi) = (
+        dice.uniform(climate.cell_phi.0, climate.cell_phi.1),
+        dice.uniform(climate.common_phi.0, climate.common_phi.1),
+    );
     let common_deviation = common * dice.uniform(0.8, 1.25);
     let seconds_per_cycle = *climate.seconds_per_cycle.choose(&mut dice.0).expect("not empty");
     let is_heavy = dice.chance(climate.heavy);
@@ -287,8 +289,7 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
     let days: [(f64, f64); 3] =
         FACTORS.map(|factor| DAY * climate.day * factor).map(|day| (day * dice.normal(), day * dice.normal()));
     let half_day = dice.uniform(0.0, 0.0015);
-    let warmth: [f64; 3] =
-        FACTORS.map(|factor| climate.warmup_at_start * WARMUP_AT_START * factor * dice.normal());
+    let warmth: [f64; 3] = FACTORS.map(|factor| climate.warmup_at_start * WARMUP_AT_START * factor * dice.normal());
     let warmup_cycles = dice.uniform(2.5, 6.0);
     let restarts: Vec<(usize, [f64; 3])> = changes
         .iter()

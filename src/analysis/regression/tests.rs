@@ -108,6 +108,47 @@ fn a_driver_without_effect_is_no_change() {
 }
 
 #[test]
+fn a_day_that_moves_the_server_by_2_percent_is_no_change() {
+    // Thirty-six cycles a day: its first flank looks like a step until the day is known.
+    for seed in 1..=4 {
+        let day = |cycle: u64, _: Cell| 1.0 + 0.02 * (std::f64::consts::TAU * cycle as f64 / 36.0).sin();
+        assert_eq!(Story { seed, ..Story::of(140, day) }.findings(), [], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_server_whose_moves_last_for_cycles_is_no_change() {
+    // An AR(1) of 0.75 and 1 % that all cells share, from hashed uniform numbers.
+    fn wandering(cycle: u64, _: Cell) -> f64 {
+        let news = |cycle: u64| {
+            let uniform = |draw: u64| {
+                let mixed = (cycle * 12 + draw + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                ((mixed ^ (mixed >> 32)) >> 11) as f64 / (1_u64 << 53) as f64
+            };
+            (0..12).map(uniform).sum::<f64>() - 6.0
+        };
+        let moved: f64 = (0..24).map(|back| 0.75_f64.powi(back) * news(100 + cycle - back as u64)).sum();
+        (0.01 * (1.0_f64 - 0.75 * 0.75).sqrt() * moved).exp()
+    }
+    for seed in 1..=4 {
+        assert_eq!(Story { seed, ..Story::of(160, wandering) }.findings(), [], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_dip_soon_after_a_driver_without_effect_is_no_change() {
+    for seed in 1..=8 {
+        let story = Story {
+            seed,
+            driver: |cycle| if cycle < 30 { "1" } else { "2" },
+            ..Story::of(60, |cycle, _| if (31..34).contains(&cycle) { 0.9 } else { 1.0 })
+        };
+        assert_eq!(story.findings(), [], "seed {seed}");
+    }
+}
+
+#[test]
 fn a_step_at_an_unknown_time_has_no_component() {
     let [event] =
         Story::of(50, |cycle, _| if cycle < 30 { 1.0 } else { 1.08 }).changes().try_into().expect("one change");
