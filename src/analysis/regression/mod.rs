@@ -20,6 +20,7 @@ pub mod view;
 
 mod affected;
 mod detector;
+mod doubt;
 mod fit;
 mod line;
 mod noise;
