@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::stage::{Stage, exact};
 use crate::domain::plan::{RequestPlan, TargetPlan};
@@ -71,11 +72,18 @@ impl Month {
         Self { stage, rosters, soak, seen: Seen::default() }
     }
 
+    async fn next(&mut self) -> Arc<Event> {
+        timeout(2 * CYCLE_HOURS * HOUR, self.stage.events.recv())
+            .await
+            .expect("the soak goes on")
+            .expect("it does not end")
+    }
+
     /// Lets the month pass.
     async fn pass(&mut self) {
         let mut now = None;
         while self.seen.complete.len() < usize::try_from(CYCLES).expect("few") {
-            let event = self.stage.next().await.expect("it goes on");
+            let event = self.next().await;
             assert!(now <= Some(event.at), "time goes on: {now:?}, then {event:?}");
             now = Some(event.at);
             if self.note(&event) {
@@ -160,7 +168,7 @@ async fn a_month_passes_without_a_leak_a_gap_or_a_false_alarm() {
     let mut month = Month::start();
     // Once everything has begun.
     while month.seen.complete.is_empty() {
-        let event = month.stage.next().await.expect("it goes on");
+        let event = month.next().await;
         month.note(&event);
     }
     let tasks_at_first = alive();
