@@ -65,11 +65,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.within(cx, |stream, cx| stream.poll_flush(cx))
+        self.within(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.within(cx, |stream, cx| stream.poll_shutdown(cx))
+        self.within(cx, AsyncWrite::poll_shutdown)
     }
 }
 

@@ -51,7 +51,7 @@ fn echo() -> SocketAddr {
         for mut stream in listener.incoming().filter_map(Result::ok) {
             let mut request = [0; 8192];
             let count = stream.read(&mut request).unwrap_or(0);
-            let body = String::from_utf8_lossy(&request[..count]).into_owned();
+            let body = String::from_utf8_lossy(request.get(..count).unwrap_or_default()).into_owned();
             let _ = whole(&mut stream, "500 Oh", "text/plain", &body);
         }
     });

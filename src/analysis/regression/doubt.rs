@@ -96,7 +96,7 @@ mod tests {
     fn what_a_long_memory_does_is_doubted() {
         // The same noise, most of which stays from row to row.
         let remembered =
-            |row: usize| (0..=row).map(|before| 0.85_f64.powi((row - before) as i32) * noise(before)).sum::<f64>();
+            |row: usize| (0..=row).map(|before| 0.85_f64.powf((row - before) as f64) * noise(before)).sum::<f64>();
         let (estimated, doubted) = check(|row| 0.004 * remembered(row) + step(row), 1.0);
         assert!(doubted < 0.8 * estimated, "{estimated} {doubted}");
     }

@@ -53,7 +53,7 @@ fn every_key_comes_to_something() {
     assert_eq!((tls.least, tls.most), (TlsVersion::Tls13, TlsVersion::Tls13));
     let headers = [("X-Frame-Options", "deny"), ("Strict-Transport-Security", "max-age=1")];
     assert_eq!(plan.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    assert_eq!(plan.users.get("ann").map(|hash| hash.reveal()), Some(HASH));
+    assert_eq!(plan.users.get("ann").map(crate::domain::plan::Secret::reveal), Some(HASH));
     assert_eq!(plan.open_paths, ["/-/healthy"]);
 }
 

@@ -114,7 +114,7 @@ impl Month {
             Happening::Away { is_first: true, .. } => seen.away += 1,
             Happening::EpochEntered { before: Some(_), .. } => seen.epochs += 1,
             Happening::AlarmTurned { measure: Measure::TokensPerSecond, turn, .. } => {
-                seen.turns.push((complete, *turn))
+                seen.turns.push((complete, *turn));
             }
             Happening::ChangeFound(change) => seen.changes.push((complete, change.clone())),
             _ => {}

@@ -107,7 +107,7 @@ fn read_request(stream: &mut TcpStream) -> std::io::Result<String> {
         if count == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        bytes.extend_from_slice(&piece[..count]);
+        bytes.extend_from_slice(piece.get(..count).unwrap_or_default());
         let text = String::from_utf8_lossy(&bytes);
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let length = head
