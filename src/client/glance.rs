@@ -137,8 +137,8 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Option<&'a [u8]> {
         self.eat(b'"')?;
         let (string, rest) = self.0.split_at(plain_length(self.0));
-        self.0 = rest;
-        self.eat(b'"')?;
+        // No space is skipped: it would be part of the string.
+        self.0 = rest.strip_prefix(b"\"")?;
         Some(string)
     }
 
