@@ -13,6 +13,7 @@
     reason = "a bench may end at the first surprise"
 )]
 
+mod climate;
 mod recorded;
 mod reference;
 mod rivals;
@@ -22,10 +23,11 @@ mod tables;
 
 use std::process::ExitCode;
 
+use climate::Climate;
 use llmsoak::analysis::regression::{Detector, Finding, Settings};
 use rivals::{Means, Rival};
 use scorer::{Score, Told};
-use series::{Noise, Plan, Series};
+use series::{Noise, Plan, SIZES, Series};
 
 /// The rate of false alarms that all are set to, in 1,000 cycles.
 const RATE: f64 = 0.5;
@@ -37,7 +39,11 @@ fn main() -> ExitCode {
     let repeats = repeats.and_then(|count| count.parse().ok()).unwrap_or(4);
     let half = u64::from(!has("--tuning"));
 
-    let set: Vec<Series> = series::set(half, repeats).collect();
+    if has("--stress") {
+        stress(half, repeats, &words);
+        return ExitCode::SUCCESS;
+    }
+    let set: Vec<Series> = series::set(half, repeats, Climate::USUAL, &SIZES).collect();
     if let Some(folder) = words.iter().skip_while(|word| *word != "--write").nth(1) {
         recorded::write(folder.as_ref(), &set);
         return ExitCode::SUCCESS;
@@ -55,10 +61,11 @@ fn main() -> ExitCode {
     tables::summary("llmsoak", &ours);
     if has("--quick") {
         tables::details(&ours);
+        long_dips(half, repeats);
         tables::strata(&ours, None);
         return ExitCode::SUCCESS;
     }
-    let tuning: Vec<Series> = series::set(0, repeats.min(4)).collect();
+    let tuning: Vec<Series> = series::set(0, repeats.min(4), Climate::USUAL, &SIZES).collect();
     let (tuning_means, means): (Vec<Means>, Vec<Means>) =
         (tuning.iter().map(Means::new).collect(), set.iter().map(Means::new).collect());
     let mut have_failed = true;
@@ -86,12 +93,32 @@ fn main() -> ExitCode {
     if ours.passes() && have_failed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The detector in other climates than the usual one: those named, or all.
+fn stress(half: u64, repeats: u64, words: &[String]) {
+    tables::stress_head();
+    let climates = std::iter::once(Climate::USUAL).chain(Climate::STRESSES);
+    let is_asked = |climate: &Climate| words.iter().any(|word| word == climate.name);
+    let are_named = climates.clone().any(|climate| is_asked(&climate));
+    for climate in climates.filter(|climate| !are_named || is_asked(climate)) {
+        let mut score = Score::default();
+        for series in series::set(half, repeats, climate, &SIZES[1..4]) {
+            let told = told_by_ours(&series);
+            let before = (score.false_alarms, score.stray_alarms);
+            score.add(&series, &told);
+            if words.iter().any(|word| word == "--list") && before != (score.false_alarms, score.stray_alarms) {
+                tables::list(&series, &told);
+            }
+        }
+        tables::stress(climate.name, &score);
+    }
+}
+
 /// What is told of dips that are longer than a dip may be, which no target is about.
 fn long_dips(half: u64, repeats: u64) {
     let (mut dips, mut told) = (0, 0);
     for seed in 0..20 * repeats {
         let noise = Noise::ALL[seed as usize % 3];
-        let plan = Plan { noise, change: None, dip_cycles: (4, 8) };
+        let plan = Plan { noise, change: None, dip_cycles: (4, 8), climate: Climate::USUAL };
         let series = series::draw(1_000_000 + 2 * seed + half, plan);
         let in_dip = &series.nature.dips;
         dips += (1..in_dip.len()).filter(|&cycle| in_dip[cycle] && !in_dip[cycle - 1]).count();

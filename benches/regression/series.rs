@@ -12,6 +12,8 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::climate::Climate;
+
 /// How much the cells and all of them together move by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Noise {
@@ -130,6 +132,7 @@ pub(crate) struct Plan {
     pub(crate) change: Option<(Kind, f64, bool)>,
     /// Dips last so many cycles.
     pub(crate) dip_cycles: (usize, usize),
+    pub(crate) climate: Climate,
 }
 
 struct Dice(ChaCha8Rng);
@@ -152,10 +155,11 @@ impl Dice {
         radius * (TAU * self.0.random::<f64>()).cos()
     }
 
-    /// Student's t of four degrees of freedom, scaled to a deviation of 1.
-    fn heavy(&mut self) -> f64 {
-        let chi_square: f64 = (0..4).map(|_| self.normal().powi(2)).sum();
-        self.normal() / (chi_square / 4.0).sqrt() / 2.0_f64.sqrt()
+    /// Student's t, scaled to a deviation of 1.
+    fn heavy(&mut self, degrees: u32) -> f64 {
+        let chi_square: f64 = (0..degrees).map(|_| self.normal().powi(2)).sum();
+        let degrees = f64::from(degrees);
+        self.normal() / (chi_square / degrees).sqrt() / (degrees / (degrees - 2.0)).sqrt()
     }
 }
 
@@ -185,7 +189,10 @@ const COMPONENTS: [(&str, &str); 6] = [
     ("rack", "label"),
 ];
 
-fn grid(dice: &mut Dice) -> Vec<Cell> {
+fn grid(dice: &mut Dice, is_small: bool) -> Vec<Cell> {
+    if is_small {
+        return [4, 8].into_iter().flat_map(|workers| [4, 8, 16, 32].map(|batch| Cell::new(workers, batch))).collect();
+    }
     loop {
         let workers: &[u32] = [&[1, 4, 8, 16][..], &[4, 8], &[2, 8, 32], &[4, 8, 16, 24, 32], &[1, 2, 4]]
             .choose(&mut dice.0)
@@ -209,14 +216,19 @@ type Dip = (usize, usize, f64, bool);
 #[expect(clippy::too_many_lines, reason = "one draw after the other")]
 pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(seed));
-    let cells = grid(&mut dice);
+    let climate = plan.climate;
+    let cells = grid(&mut dice, climate.is_small);
     let length = dice.whole(120, 200);
     let (cell, common) = plan.noise.deviations();
+    let (cell, common) = (cell * climate.cell_noise, common * climate.common_noise);
     let cell_deviations: Vec<f64> = cells.iter().map(|_| cell * (0.25 * dice.normal()).exp()).collect();
-    let (cell_phi, common_phi) = (dice.uniform(0.2, 0.5), dice.uniform(0.3, 0.7));
+    let (cell_phi, common_phi) = (
+        dice.uniform(climate.cell_phi.0, climate.cell_phi.1),
+        dice.uniform(climate.common_phi.0, climate.common_phi.1),
+    );
     let common_deviation = common * dice.uniform(0.8, 1.25);
-    let seconds_per_cycle = *[600.0, 1200.0, 1800.0, 2400.0, 3600.0].choose(&mut dice.0).expect("not empty");
-    let is_heavy = dice.chance(0.5);
+    let seconds_per_cycle = *climate.seconds_per_cycle.choose(&mut dice.0).expect("not empty");
+    let is_heavy = dice.chance(climate.heavy);
 
     let truth = plan.change.map(|(kind, size, is_known)| {
         let first = dice.whole(35, length - 35);
@@ -230,7 +242,7 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
 
     let mut changes: Vec<(usize, &str)> = Vec::new();
     for at in 12..length {
-        if dice.chance(0.012) && is_clear(at, 8) {
+        if dice.chance(climate.changes) && is_clear(at, 8) {
             changes.push((at, COMPONENTS.choose(&mut dice.0).expect("not empty").0));
         }
     }
@@ -245,8 +257,20 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
         let depth = dice.uniform(0.02, 0.2) * if dice.chance(0.85) { -1.0 } else { 1.0 };
         let is_apart = dips.last().is_none_or(|&(last, cycles, ..)| at > last + cycles + 4);
         let starts_at_change = changes.iter().any(|&(change, _)| change == at);
-        if dice.chance(0.012) && is_apart && !starts_at_change && is_clear(at, 6) && is_clear(at + cycles, 6) {
+        if dice.chance(climate.dips) && is_apart && !starts_at_change && is_clear(at, 6) && is_clear(at + cycles, 6) {
             dips.push((at, cycles, depth, dice.chance(0.2)));
+        }
+    }
+    for &(change, _) in changes.iter().filter(|&&(at, _)| Some(at) != first) {
+        if climate.dips_beside > 0.0 && dice.chance(climate.dips_beside) {
+            // Up to the change or over it, or soon after; never beginning with it.
+            let cycles = dice.whole(plan.dip_cycles.0, plan.dip_cycles.1);
+            let at = if dice.chance(0.5) { change - dice.whole(1, cycles) } else { change + dice.whole(1, 3) };
+            let starts_at_change = changes.iter().any(|&(change, _)| change == at);
+            let is_apart = dips.iter().all(|&(from, last, ..)| at > from + last + 4 || from > at + cycles + 4);
+            if !starts_at_change && is_apart {
+                dips.push((at, cycles, -dice.uniform(0.02, 0.2), false));
+            }
         }
     }
 
@@ -260,11 +284,12 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
         })
         .collect();
     // What all cells do in common, each measure.
-    let drifts: [f64; 3] = FACTORS.map(|factor| DRIFT * factor * dice.normal() / 60.0);
+    let drifts: [f64; 3] = FACTORS.map(|factor| climate.drift * DRIFT * factor * dice.normal() / 60.0);
     let bow = (dice.uniform(0.0, 0.003), dice.uniform(120.0, 300.0), dice.uniform(0.0, TAU));
-    let days: [(f64, f64); 3] = FACTORS.map(|factor| (DAY * factor * dice.normal(), DAY * factor * dice.normal()));
+    let days: [(f64, f64); 3] =
+        FACTORS.map(|factor| DAY * climate.day * factor).map(|day| (day * dice.normal(), day * dice.normal()));
     let half_day = dice.uniform(0.0, 0.0015);
-    let warmth: [f64; 3] = FACTORS.map(|factor| WARMUP_AT_START * factor * dice.normal());
+    let warmth: [f64; 3] = FACTORS.map(|factor| climate.warmup_at_start * WARMUP_AT_START * factor * dice.normal());
     let warmup_cycles = dice.uniform(2.5, 6.0);
     let restarts: Vec<(usize, [f64; 3])> = changes
         .iter()
@@ -272,13 +297,14 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
         .map(|&(at, _)| at)
         .collect::<Vec<_>>()
         .into_iter()
-        .map(|at| (at, FACTORS.map(|factor| WARMUP_AT_CHANGE * factor * dice.normal())))
+        .map(|at| (at, FACTORS.map(|factor| climate.warmup_at_change * WARMUP_AT_CHANGE * factor * dice.normal())))
         .collect();
 
     let mut shared = Wander::new(common_phi, &mut dice);
     let mut commons: [Wander; 3] = [0, 1, 2].map(|_| Wander::new(common_phi, &mut dice));
     let mut wanders: Vec<[Wander; 3]> =
         cells.iter().map(|_| [0, 1, 2].map(|_| Wander::new(cell_phi, &mut dice))).collect();
+    let mut slow = (climate.wandering > 0.0).then(|| Wander::new(0.96, &mut dice));
     let mut identity: Facts = COMPONENTS.iter().map(|(key, _)| ((*key).to_owned(), "1".to_owned())).collect();
     let mut outage: Option<(usize, usize)> = None;
     let mut seconds = dice.uniform(0.0, 86_400.0);
@@ -289,7 +315,7 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
         for (_, key) in changes.iter().filter(|(change, _)| *change == at) {
             identity.insert((*key).to_owned(), format!("{}", at + 2));
         }
-        seconds += seconds_per_cycle * dice.uniform(0.97, 1.03);
+        seconds += seconds_per_cycle * dice.uniform(climate.spacing.0, climate.spacing.1);
         if dice.chance(0.002) {
             seconds += dice.uniform(2.0, 20.0) * 3600.0;
         }
@@ -297,6 +323,10 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
         let day = TAU * seconds / 86_400.0;
         let news = dice.normal();
         let shared = shared.next(news);
+        let wandering = slow.as_mut().map_or(0.0, |slow| {
+            let news = dice.normal();
+            climate.wandering * slow.next(news)
+        });
         let common: Vec<f64> = (0..3)
             .map(|measure| {
                 let factor = FACTORS[measure];
@@ -310,6 +340,7 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
                         .map(|(from, warmth)| warmth[measure] * (-((at - from) as f64) / warmup_cycles).exp())
                         .sum::<f64>();
                 common_deviation * factor * (0.8 * sign * shared + 0.6 * own)
+                    + factor * sign * wandering
                     + drifts[measure] * x
                     + bow.0 * factor * (TAU * x / bow.1 + bow.2).sin()
                     + days[measure].0 * day.cos()
@@ -328,7 +359,7 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
         let figures = cells.iter().enumerate().filter_map(|(place, &cell)| {
             let mut figures = [None; 3];
             for measure in 0..3 {
-                let news = if is_heavy { dice.heavy() } else { dice.normal() };
+                let news = if is_heavy { dice.heavy(climate.degrees) } else { dice.normal() };
                 let own = wanders[place][measure].next(news) * cell_deviations[place] * FACTORS[measure];
                 let spike = if dice.chance(0.004) { 0.1 * dice.normal() } else { 0.0 };
                 let sign = if measure == 0 { 1.0 } else { -1.0 };
@@ -339,8 +370,11 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
                 let log = levels[place][measure] + common[measure] + own + spike + dipped + changed;
                 figures[measure] = Some(log.exp());
             }
-            if dice.chance(0.015) {
+            if dice.chance(climate.missing) {
                 figures = [None; 3];
+            }
+            if climate.is_rate_alone {
+                figures = [figures[0], None, None];
             }
             let is_out = is_lost || outage.is_some_and(|(out, _)| out == place);
             (!is_out).then_some(CellFigures { cell, figures })
@@ -370,22 +404,22 @@ pub(crate) fn draw(seed: u64, plan: Plan) -> Series {
     Series { cycles, truth, nature }
 }
 
-/// A full set: as many series without a change as with one, over all strata. `half` 0 is for
-/// tuning, 1 for reporting.
-pub(crate) fn set(half: u64, repeats: u64) -> impl Iterator<Item = Series> {
+/// A full set: as many series without a change as with one, over all strata of these sizes.
+/// `half` 0 is for tuning, 1 for reporting.
+pub(crate) fn set(half: u64, repeats: u64, climate: Climate, sizes: &[f64]) -> impl Iterator<Item = Series> {
     let mut plans = Vec::new();
-    for repeat in 0..repeats {
+    for _ in 0..repeats {
         for noise in Noise::ALL {
-            for kind in Kind::ALL {
-                for size in SIZES {
+            for kind in Kind::ALL.into_iter().filter(|kind| !climate.is_rate_alone || *kind != Kind::TtftAlone) {
+                for &size in sizes {
                     for is_known in [false, true] {
-                        let change = Some((kind, size, is_known));
-                        plans.push((repeat, Plan { noise, change, dip_cycles: (1, 3) }));
-                        plans.push((repeat, Plan { noise, change: None, dip_cycles: (1, 3) }));
+                        for change in [Some((kind, size, is_known)), None] {
+                            plans.push(Plan { noise, change, dip_cycles: (1, 3), climate });
+                        }
                     }
                 }
             }
         }
     }
-    plans.into_iter().enumerate().map(move |(index, (_, plan))| draw(2 * index as u64 + half, plan))
+    plans.into_iter().enumerate().map(move |(index, plan)| draw(2 * index as u64 + half, plan))
 }

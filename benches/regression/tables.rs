@@ -47,6 +47,29 @@ pub(crate) fn summary(name: &str, score: &Score) {
     );
 }
 
+pub(crate) fn stress_head() {
+    println!(
+        "| climate | false alarms in 1,000 cycles (95 % below) | beside changes | 3 % | 5 % | 8 % | delay | \
+         error of the size | causes right |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+}
+
+/// One row: how the detector does in a climate.
+pub(crate) fn stress(name: &str, score: &Score) {
+    let (rate, upper) = score.false_alarms_per_1000();
+    let recalls = [SIZES[1], SIZES[2], SIZES[3]]
+        .map(|size| format!("{:.1}", score.recall(|outcome| outcome.size == size) * 100.0));
+    println!(
+        "| {name} | {rate:.2} ({upper:.2}) | {:.2} | {} | {:.0} | {:.2} | {:.1} % |",
+        score.strays_per_1000(),
+        recalls.join(" | "),
+        score.median_delay().unwrap_or(f64::NAN),
+        score.median_size_error().unwrap_or(f64::NAN),
+        score.causes_right().unwrap_or(f64::NAN) * 100.0,
+    );
+}
+
 /// What the summary's row leaves out.
 pub(crate) fn details(score: &Score) {
     println!(

@@ -20,7 +20,7 @@ use llmsoak::metrics::{LogCounter, Metrics, NotificationCounter, ProcessSources,
 use llmsoak::report::{ReportInput, render};
 use llmsoak::soak::{Board, LagMeter, WallClock};
 use llmsoak::store::{CycleStart, Reader, Sighting, Writer};
-use llmsoak::web::{App, Readiness, router, serve};
+use llmsoak::web::{App, Readiness, Security, router, serve};
 use recorded::{APART, measured, target};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -150,7 +150,7 @@ async fn serve_legacy_grid(folder: &Path) -> String {
     readiness.set_ready();
     let (storage, reports) = (folder.to_owned(), folder.join("reports"));
     let app = App { board, metrics, storage, reports, clock, readiness, lifecycle: None };
-    tokio::spawn(serve(listener, router(app), std::future::pending()));
+    tokio::spawn(serve(listener, router(app), Security::default(), std::future::pending()));
     url
 }
 

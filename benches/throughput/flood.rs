@@ -52,7 +52,8 @@ pub(crate) fn compare(verdict: &mut Verdict) {
             middle(&runs.iter().map(|run| figure(&run[2]) / figure(&run[floor])).collect::<Vec<_>>())
         };
         let name = load.name;
-        let (cpu, rate): (fn(&Run) -> f64, fn(&Run) -> f64) = (|run| run.cpu_per_million, |run| run.tokens_per_second);
+        let cpu = |run: &Run| run.cpu_per_million;
+        let rate = |run: &Run| run.tokens_per_second;
         if load.tokens_per_write == 1 {
             verdict.at_most(&format!("{name}: CPU / hyper floor"), ratio(cpu, 0), 1.25, "");
             verdict.at_least(&format!("{name}: rate / hyper floor"), ratio(rate, 0), 0.95, "");

@@ -33,6 +33,9 @@ const ROLE: &str = "LLMSOAK_BENCH_ROLE";
 
 const RUNS: usize = 5;
 
+/// A table by its name, and who fills it.
+type Table = (&'static str, fn(&mut Verdict));
+
 fn main() -> ExitCode {
     // The floor's HTTP library takes it from the process, as llmsoak's client does.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
     }
     let named: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
     let mut verdict = Verdict::default();
-    let tables: [(&str, fn(&mut Verdict)); 7] = [
+    let tables: [Table; 7] = [
         ("flood", flood::compare),
         ("paced", paced::compare),
         ("memory", memory::compare),

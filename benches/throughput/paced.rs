@@ -47,12 +47,15 @@ pub(crate) fn compare(verdict: &mut Verdict) {
     }
 }
 
+/// What of a run is bounded: its name, how it is read, the bound, the unit.
+type Bound = (&'static str, fn(&Errors) -> f64, f64, &'static str);
+
 /// Judges runs of the hyper floor and of llmsoak.
 pub(crate) fn judge(verdict: &mut Verdict, name: &str, runs: &[[Errors; 2]]) {
     let of = |which: usize, figure: fn(&Errors) -> f64| {
         middle(&runs.iter().map(|run| figure(&run[which])).collect::<Vec<_>>())
     };
-    let bounds: [(&str, fn(&Errors) -> f64, f64, &str); 6] = [
+    let bounds: [Bound; 6] = [
         ("lag of a token, median", |errors| errors.lag_p50, 0.1, "ms"),
         ("lag of a token, p99", |errors| errors.lag_p99, 2.0, "ms"),
         ("error of TTFT, median", |errors| errors.ttft_p50, 0.3, "ms"),

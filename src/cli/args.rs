@@ -118,6 +118,10 @@ pub struct WebArgs {
     #[arg(long = "web.listen-address", env = "LLMSOAK_WEB_LISTEN_ADDRESS", hide_env_values = true)]
     #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:11499", value_delimiter = ',')]
     pub listen_addresses: Vec<ListenAddress>,
+    /// File with TLS and users of the pages, in the format of Prometheus' exporters
+    #[arg(long = "web.config.file", env = "LLMSOAK_WEB_CONFIG_FILE", hide_env_values = true)]
+    #[arg(value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -150,6 +154,7 @@ pub struct RunArgs {
     pub web: WebArgs,
     /// Take orders by POST: /-/reload, /-/pause, /-/resume
     #[arg(long = "web.enable-lifecycle", env = "LLMSOAK_WEB_ENABLE_LIFECYCLE", hide_env_values = true)]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub takes_orders: bool,
 }
 
@@ -316,7 +321,7 @@ mod tests {
         Command::Run(RunArgs {
             source,
             storage: StorageArgs { path: storage_path.map(PathBuf::from) },
-            web: WebArgs { listen_addresses: listen.iter().map(|text| address(text)).collect() },
+            web: WebArgs { listen_addresses: listen.iter().map(|text| address(text)).collect(), config_file: None },
             takes_orders: false,
         })
     }

@@ -2,19 +2,22 @@
 //!
 //! A simulated server on a real socket, and the daemon as it is, with its real history.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::args::DemoArgs;
-use super::run::bind;
+use super::run::{bind, guarded};
 use super::session::{Listener, Mode, Session, service_runtime};
 use super::{say, signals};
 use crate::config;
 use crate::domain::plan::GridPlan;
+use crate::domain::slots::CommandLine;
 use crate::domain::{Grid, Happening};
 use crate::metrics::LogCounter;
 use crate::sim::{Profile, SimApi, SimOptions, SimServer, http};
@@ -28,16 +31,18 @@ const REPORT_EVERY: Duration = Duration::from_secs(30);
 const WORKERS: [u32; 5] = [4, 8, 16, 24, 32];
 const BATCH: [u32; 5] = [1, 8, 16, 24, 48];
 
-/// The server is updated after so many cycles: enough for a baseline, and for the detector to
+/// The driver is updated after so many cycles: enough for a baseline, and for the detector to
 /// know the noise.
 const CYCLES_BEFORE_UPDATE: u64 = 6;
-const NEW_VERSION: &str = "1.1.0";
+const OLD_DRIVER: &str = "580.95.05";
+const NEW_DRIVER: &str = "590.44.01";
 /// What the update does to the rate.
 const NEW_RATE: f64 = 0.92;
 
 pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
     let storage = args.storage_path.clone().unwrap_or_else(temporary_folder);
     service_runtime()?.block_on(async {
+        let security = guarded(args.web.config_file.clone())?;
         let listeners = bind(&args.web.listen_addresses).await?;
         let stop = CancellationToken::new();
         signals::watch(stop.clone(), 0)?;
@@ -46,6 +51,9 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
         let server = SimServer::start(simulated());
         tokio::spawn(http::serve(socket, server.clone(), SimApi::LlamaCpp, stop.clone().cancelled_owned()));
 
+        std::fs::create_dir_all(&storage).with_context(|| storage.display().to_string())?;
+        let driver = storage.join("driver_version");
+        std::fs::write(&driver, OLD_DRIVER).with_context(|| driver.display().to_string())?;
         let grid = Grid::new(&WORKERS, &BATCH, true)?;
         let mut config = config::without_file(&url, None, None)?;
         config.storage.path = storage;
@@ -57,37 +65,47 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
             target.request.output_tokens = OUTPUT_TOKENS;
             // A simulated server does not warm the GPU that this machine may have.
             target.environment.reads_gpu = false;
+            target.environment.commands = BTreeMap::from([driver_command(&driver)]);
         }
+        let scheme = if security.has_tls() { "https" } else { "http" };
         for listener in &listeners {
-            let address = listener.local_addr()?;
-            eprintln!(
-                "llmsoak demo: a simulated server is being soaked; see http://{address}/ and http://{address}/metrics"
-            );
+            let page = format!("{scheme}://{}", listener.local_addr()?);
+            eprintln!("llmsoak demo: a simulated server is being soaked; see {page}/ and {page}/metrics");
         }
         eprintln!("llmsoak demo: data in {}", config.storage.path.display());
         let mode = Mode::Daemon { reloads: None, takes_orders: false };
-        let session = Session { config, mode, listeners, log, stop };
-        session.run(|events| update(server, events)).await?;
+        let session = Session { config, mode, listeners, security, log, stop };
+        session.run(|events| update(server, driver, events)).await?;
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// Gives the server another version, which is slower, so that there is something to find.
-async fn update(server: SimServer, mut events: Listener) {
+/// Updates the simulated driver, with which the server is slower, so that there is something to
+/// find.
+async fn update(server: SimServer, driver: PathBuf, mut events: Listener) {
     let mut cycles = 0;
     while let Some(event) = events.recv().await {
         cycles += u64::from(matches!(event.happening, Happening::CycleEnded { .. }));
         if cycles == CYCLES_BEFORE_UPDATE {
-            server.set_version(NEW_VERSION);
+            if let Err(error) = std::fs::write(&driver, NEW_DRIVER) {
+                tracing::error!(path = %driver.display(), %error, "the simulated driver cannot be updated");
+                return;
+            }
             server.set_slowdown(1.0 / NEW_RATE);
             let slower = (1.0 - NEW_RATE) * 100.0;
             say(format_args!(
-                "llmsoak demo: the simulated server is updated to {NEW_VERSION} and {slower:.0} % slower from now on; \
-                 the alarm comes two cycles later"
+                "llmsoak demo: the simulated driver is updated to {NEW_DRIVER}, and the server is {slower:.0} % slower \
+                 from now on; an alarm follows"
             ));
             return;
         }
     }
+}
+
+/// Asks for the version of the simulated driver.
+fn driver_command(file: &Path) -> (String, CommandLine) {
+    let arguments = vec![file.display().to_string()];
+    ("driver_version".to_owned(), CommandLine { program: "cat".to_owned(), arguments, environment: BTreeMap::new() })
 }
 
 /// One token a chunk, so that inter-token latency can be shown; otherwise as unkind as it is.

@@ -32,6 +32,10 @@ impl Observer {
         let mut bound = SeriesBound::new(plan);
         let mut split = SplitModels::default();
         while let Some(event) = events.recv().await {
+            if matches!(event.happening, Happening::SampleEnded { .. }) {
+                // What is shown is stored: a kill must not take back a sample that was seen.
+                self.history.flush().await;
+            }
             let before = board.snapshot();
             let known = newcomers.joining(&event, &before);
             for event in std::iter::once(&*event).chain(&known) {

@@ -23,6 +23,7 @@ use crate::domain::{Event, Happening};
 use crate::metrics::ReportCounter;
 use crate::soak::WallClock;
 use crate::store::Reader;
+use crate::web::Security;
 
 /// No valid sample, or a target that was given up.
 const NOT_MEASURED: u8 = 2;
@@ -56,7 +57,14 @@ pub(super) fn run(args: &OnceArgs, log: &Log) -> anyhow::Result<ExitCode> {
         // A token of its own: the session cancels the one that it is given when it is done.
         let running = stop.child_token();
         let mode = Mode::Cycles(args.cycles.into());
-        let session = Session { config, mode, listeners: Vec::new(), log: log.counter.clone(), stop: running };
+        let session = Session {
+            config,
+            mode,
+            listeners: Vec::new(),
+            security: Security::default(),
+            log: log.counter.clone(),
+            stop: running,
+        };
         let counted = totals.clone();
         let show = Show { progress, drawing: Drawing::start(&log.screen), stop: stop.clone() };
         let given_up = session.run(|events| count(events, counted, show)).await?;

@@ -1,6 +1,6 @@
 //! `llmsoak run`: the daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -16,6 +16,7 @@ use super::signals;
 use super::source::SourceArgs;
 use crate::config::{self, Config};
 use crate::metrics::LogCounter;
+use crate::web::Security;
 
 pub(super) fn run(args: &RunArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
     let config = configured(&args.source, &args.storage)?;
@@ -27,10 +28,11 @@ pub(super) fn run(args: &RunArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
         signals::watch(stop.clone(), 0)?;
         // Before the history is opened, which may take minutes: a hangup would end the process.
         let hangups = signal(SignalKind::hangup())?;
+        let security = guarded(args.web.config_file.clone())?;
         let listeners = bind(&args.web.listen_addresses).await?;
         let reloads = Some(Reloads { origin, hangups });
         let mode = Mode::Daemon { reloads, takes_orders: args.takes_orders };
-        let session = Session { config, mode, listeners, log, stop };
+        let session = Session { config, mode, listeners, security, log, stop };
         session.run(deaf).await?;
         Ok(ExitCode::SUCCESS)
     })
@@ -51,6 +53,14 @@ pub(super) fn configured(source: &SourceArgs, storage: &StorageArgs) -> anyhow::
         config.storage.path.clone_from(path);
     }
     Ok(config)
+}
+
+/// What guards the pages, by a file that is read again whenever somebody comes.
+pub(super) fn guarded(file: Option<PathBuf>) -> anyhow::Result<Security> {
+    let Some(file) = file else { return Ok(Security::default()) };
+    let name = file.display().to_string();
+    let source = move || config::web_from_file(&file).map_err(|problems| problems.to_string());
+    Security::by(source).map_err(anyhow::Error::msg).with_context(|| format!("web.config.file {name}"))
 }
 
 /// Binds every address; the first that cannot be is an error.

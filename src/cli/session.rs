@@ -50,6 +50,8 @@ pub(super) struct Session {
     pub(super) mode: Mode,
     /// Bound before anything is measured; none for no pages.
     pub(super) listeners: Vec<TcpListener>,
+    /// What guards the pages.
+    pub(super) security: web::Security,
     pub(super) log: LogCounter,
     pub(super) stop: CancellationToken,
 }
@@ -79,7 +81,7 @@ impl Session {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let Self { config, mode, listeners, log, stop } = self;
+        let Self { config, mode, listeners, security, log, stop } = self;
         let clock = WallClock::System;
         let (history, scribe) = Writer::open(&config.storage.path)?;
         let (status, lag, reports_written) =
@@ -129,11 +131,7 @@ impl Session {
         let mut tasks = JoinSet::new();
         for listener in listeners {
             let (router, stop) = (web::router(app.clone()), stop.clone().cancelled_owned());
-            tasks.spawn(async move {
-                if let Err(error) = web::serve(listener, router, stop).await {
-                    tracing::error!(%error, "serving ended");
-                }
-            });
+            tasks.spawn(web::serve(listener, router, security.clone(), stop));
         }
         // Its handle of the log, the board and the orders would outlive the stop.
         drop(app);

@@ -40,7 +40,7 @@ pub(super) fn ollama(payload: &[u8]) -> Option<StreamEvent> {
         b"thinking" => once.note(2).and_then(|()| value.text(thinking)),
         b"message" => {
             once.note(4)?;
-            *message = value.message([b"content", b"thinking", b""])?;
+            *message = value.message(&[b"content", b"thinking"])?;
             Some(())
         }
         b"done" => once.note(8).and_then(|()| value.literal(b"false")),
@@ -197,8 +197,8 @@ impl<'a> Scanner<'a> {
         self.null()
     }
 
-    /// The only text of an object whose members of those names hold text.
-    fn message(&mut self, names: [&[u8]; 3]) -> Option<Option<u64>> {
+    /// The only text of an object whose members of those names, three at most, hold text.
+    fn message(&mut self, names: &[&[u8]]) -> Option<Option<u64>> {
         let (mut texts, mut once) = ([None; 3], Once(0));
         self.members(|value, key| {
             let mut places = names.iter().zip(&mut texts).zip([1, 2, 4]);
@@ -217,7 +217,7 @@ impl<'a> Scanner<'a> {
             b"text" => once.note(1).and_then(|()| value.text(&mut text)),
             b"delta" => {
                 once.note(2)?;
-                of_delta = value.message([b"content", b"reasoning_content", b"reasoning"])?;
+                of_delta = value.message(&[b"content", b"reasoning_content", b"reasoning"])?;
                 Some(())
             }
             b"finish_reason" => once.note(4).and_then(|()| value.null()),
@@ -314,6 +314,12 @@ mod tests {
             }
             bytes
         })
+    }
+
+    #[test]
+    fn a_member_without_a_name_holds_no_text() {
+        let line = br#"{"message":{"content":"","":"x"},"done":false}"#;
+        assert_eq!(ollama(line), parse_ollama(line).ok());
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use tower::util::MapFutureLayer;
 use super::connect;
 use super::identify::Identified;
 use super::occupancy::ShutDoors;
-use crate::domain::plan::{Api, Connection, Secret};
+use crate::domain::plan::{Api, Authorities, Connection, Secret};
 use crate::domain::{FailureKind, RequestFailure};
 
 /// The answer to a probe is read up to this many bytes.
@@ -69,10 +69,10 @@ impl Client {
             .connect_timeout(connection.connect_timeout)
             .connector_layer(MapFutureLayer::new(connect::noted))
             .tls_danger_accept_invalid_certs(connection.tls_insecure_skip_verify);
-        if let Some(path) = &connection.tls_ca_file {
-            let fault = |reason: String| ClientError::CaFile { path: path.display().to_string(), reason };
-            let pem = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| fault(error.to_string()))?;
+        if let Some(Authorities { file, pem }) = &connection.tls_authorities {
+            let fault = |reason: String| ClientError::CaFile { path: file.display().to_string(), reason };
+            let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes());
+            let certificates = certificates.map_err(|error| fault(error.to_string()))?;
             builder = builder.tls_certs_merge(certificates);
         }
         let secrets = connection.headers.iter().map(|(_, value)| value.clone());

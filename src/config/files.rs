@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
-use crate::domain::plan::{Prompts, Secret};
+use crate::domain::plan::{Authorities, Prompts, Secret};
 
 use super::kind::{self, Kind};
 use super::problem::Fault;
@@ -16,6 +16,8 @@ use super::problem::Fault;
 const CONFIG_BYTES: usize = 1 << 20;
 /// The most bytes of a file of prompts.
 const PROMPTS_BYTES: usize = 16 << 20;
+/// The most bytes of certificates, or of a key of theirs. A system's own bundle is of 200 KiB.
+pub(super) const PEM_BYTES: usize = 1 << 20;
 /// The most bytes of a key.
 const SECRET_BYTES: usize = 16 << 10;
 
@@ -50,12 +52,17 @@ impl<'a> Surroundings<'a> {
         Self { folder: Path::new(""), variable: &|_| None, local_zone: &|| None, is_own_address }
     }
 
-    /// A file that somebody else will read: it must be there and open.
-    pub(super) fn file(self) -> Kind<'a, PathBuf> {
-        self.path().and_then(|path| {
-            File::open(&path).map_err(|error| missing_beside(&path, &error))?;
-            Ok(path)
+    /// Certificates to trust.
+    pub(super) fn authorities(self) -> Kind<'a, Authorities> {
+        self.path().and_then(|file| match read_text(&file, PEM_BYTES) {
+            Ok(pem) => Ok(Authorities { file, pem }),
+            Err(error) => Err(missing_beside(&file, &error)),
         })
+    }
+
+    /// The text of a file of certificates or of a key.
+    pub(super) fn pem_file(self) -> Kind<'a, String> {
+        self.path().and_then(|path| read_text(&path, PEM_BYTES).map_err(|error| missing_beside(&path, &error)))
     }
 
     pub(super) fn prompts(self) -> Kind<'a, Prompts> {

@@ -8,11 +8,13 @@ use crate::domain::plan::{
     SchedulePlan, StoragePlan, TargetPlan, ValidityPlan,
 };
 use crate::domain::slots::SlotsPlan;
+use crate::domain::web::WebPlan;
 
 use super::default_yaml::{Draft, draft_yaml};
 use super::files::{Surroundings, read_config, read_key_file};
 use super::kind::checked_text;
 use super::problem::{Collector, Fault};
+use super::section::Section;
 use super::value::{ServerUrl, checked_url};
 use super::{Config, Problems, keys, section, tree};
 
@@ -31,17 +33,37 @@ pub fn from_file(path: &Path) -> Result<Config, Problems> {
     }
 }
 
+/// Reads a web configuration file, and the certificates and keys that it names.
+pub fn web_from_file(path: &Path) -> Result<WebPlan, Problems> {
+    let problems = Collector::new(Some(&path.display().to_string()));
+    let around = Surroundings::of(path.parent().unwrap_or(Path::new("")));
+    let plan = match read_config(path) {
+        Ok(text) => document(&text, &problems, |root| keys::web(root, around)),
+        Err(error) => {
+            let hint = "--web.config.file names the file that guards the pages";
+            problems.add(None, "", Fault::new(format!("cannot be read: {error}")).hint(hint));
+            None
+        }
+    };
+    problems.finish(plan)
+}
+
 /// Reads the text of a configuration; `file` is its name in messages.
 pub(super) fn from_text(text: &str, file: &str, around: Surroundings<'_>) -> Result<Config, Problems> {
     let problems = Collector::new(Some(file));
-    let config = match tree::parse(text) {
-        Ok(document) => section::read_document(&document, &problems, |root| keys::config(root, around)),
+    let config = document(text, &problems, |root| keys::config(root, around));
+    problems.finish(config)
+}
+
+/// What `read` makes of a text of YAML.
+fn document<T>(text: &str, problems: &Collector, read: impl FnOnce(&mut Section<'_>) -> T) -> Option<T> {
+    match tree::parse(text) {
+        Ok(document) => section::read_document(&document, problems, read),
         Err(tree::NotYaml { line, fault }) => {
             problems.add(line, "", fault);
             None
         }
-    };
-    problems.finish(config)
+    }
 }
 
 /// The configuration that the text of a draft comes to. Relative files start in the working

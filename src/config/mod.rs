@@ -32,7 +32,7 @@ mod tests;
 
 pub use default_yaml::{Draft, default_yaml, draft_yaml};
 pub use files::read_key_file;
-pub use load::{drafted, from_file, without_file};
+pub use load::{drafted, from_file, web_from_file, without_file};
 pub use preset::PRESET_VARIABLES;
 pub use problem::{Fault, Problem, Problems};
 pub use schema::json_schema;

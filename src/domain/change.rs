@@ -69,6 +69,13 @@ named! {
 }
 
 impl Direction {
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Regression => Self::Improvement,
+            Self::Improvement => Self::Regression,
+        }
+    }
+
     /// Of a change of a measure by a log-ratio.
     pub fn of(measure: Measure, log_ratio: f64) -> Self {
         if (log_ratio > 0.0) == measure.is_better_higher() { Self::Improvement } else { Self::Regression }

@@ -24,6 +24,7 @@ pub mod request;
 pub mod sample;
 pub mod slots;
 pub mod spending;
+pub mod web;
 pub mod window;
 
 pub use aggregate::{CellAggregate, Moments};

@@ -46,6 +46,14 @@ pub enum Api {
     OpenAi,
 }
 
+/// Certificates to trust, as they were when the configuration was read: a file of the same name
+/// with others is another plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorities {
+    pub file: PathBuf,
+    pub pem: String,
+}
+
 /// How a server is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
@@ -58,8 +66,8 @@ pub struct Connection {
     pub api_key_file: Option<PathBuf>,
     /// Sent with every request; values may be secret.
     pub headers: Vec<(String, Secret)>,
-    /// PEM certificates to trust beside the system's.
-    pub tls_ca_file: Option<PathBuf>,
+    /// Who is trusted beside the system's authorities.
+    pub tls_authorities: Option<Authorities>,
     pub tls_insecure_skip_verify: bool,
     pub connect_timeout: Duration,
 }

@@ -116,15 +116,19 @@ pub(super) fn trend(input: &ReportInput, cell: Cell) -> Vec<Stretch<'_>> {
         let changes = before.map_or_else(Vec::new, |before| before.changes_to(epoch));
         before = Some(epoch);
         if !points.is_empty() {
-            let unexplained = input.past.changes.iter().map(|change| (change.returned, &*change.event));
-            let is_one = |event: &ChangeEvent| {
-                let is_within = event.changed.at >= epoch.first_seen && event.changed.at <= epoch.last_seen;
-                is_within && event.measure == Measure::TokensPerSecond && event.cause != Cause::EnvironmentChange
-            };
-            let unexplained = unexplained.filter(|(returned, event)| returned.is_none() && is_one(event));
-            let unexplained = unexplained.map(|(_, event)| event).collect();
+            let unexplained = unexplained(&input.past, epoch);
             stretches.push(Stretch { epoch, changes, points, unexplained });
         }
     }
     stretches
+}
+
+/// Changes of the rate within an epoch that no change of its environment explains; dips are none.
+fn unexplained<'a>(past: &'a Past, epoch: &Epoch) -> Vec<&'a ChangeEvent> {
+    let is_one = |event: &&ChangeEvent| {
+        let is_within = event.changed.at >= epoch.first_seen && event.changed.at <= epoch.last_seen;
+        is_within && event.measure == Measure::TokensPerSecond && event.cause != Cause::EnvironmentChange
+    };
+    let lasting = past.changes.iter().filter(|change| change.returned.is_none());
+    lasting.map(|change| &*change.event).filter(is_one).collect()
 }

@@ -97,12 +97,12 @@ fn past(history: &Reader, input: &ReportInput) -> Result<Past, StoreError> {
 
 /// The latencies of a cell in the baseline and in this epoch.
 fn latencies(history: &Reader, input: &ReportInput, cell: Cell) -> Result<Vec<LatencyChange>, StoreError> {
-    let Some(baseline) = &input.past.baseline else { return Ok(Vec::new()) };
+    let Some(compared) = &input.past.compared else { return Ok(Vec::new()) };
     let mut changes = Vec::new();
     for measures in LATENCIES {
         for &measure in measures {
             let of = |epoch| history.distribution(epoch, cell, measure, LATENCY_SAMPLES);
-            if let Some((before, since)) = of(baseline.epoch.id)?.zip(of(input.epoch.id)?) {
+            if let Some((before, since)) = of(compared.baseline)?.zip(of(input.epoch.id)?) {
                 changes.push(LatencyChange { cell, measure, before, since });
                 break;
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::backend::Backend;
 use super::batch::{self, Batch};
@@ -28,6 +28,8 @@ use crate::environment::Watch;
 
 /// A request may take so many times what the warm-up lets expect.
 const TIMEOUT_MARGIN: f64 = 3.0;
+/// How long a sample is waited for on its way to the disk before the next one begins.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A batch that came to its end, and what was seen around it.
 struct Measured {
@@ -133,6 +135,9 @@ impl<B: Backend> TargetRunner<B> {
             self.progress.learned.note(&sample, &self.schedule().estimates);
             self.progress.has_measured = true;
             self.publish(Happening::SampleEnded { sample, latencies: Arc::new(latencies) }).await;
+            // A kill takes the running sample and no other. A disk that is slower than this, or a
+            // lock that somebody else holds, does not hold the soak up.
+            let _ = timeout(WRITE_PATIENCE, self.bus.written()).await;
         }
         if let Some(trouble) = all_failed(&records) {
             return Err(trouble.into());

@@ -16,6 +16,20 @@ pub(super) const FIGURES: &str = "
     SELECT cycle, workers, batch, tokens_per_second, time_to_first_token_p50, inter_token_latency_p50
     FROM sample WHERE epoch_id = ?1 AND completed_at >= ?2 AND valid ORDER BY completed_at";
 
+/// The day so many days before the newest, of those on which a cycle of this program's own began.
+const DAY_BACK: &str = "
+    SELECT DISTINCT substr(started_at, 1, 10) || 'T00:00:00Z' AS day FROM cycle WHERE number < ?1
+    ORDER BY day DESC LIMIT 1 OFFSET ?2";
+
+/// The beginning of the day so many days back, counting those on which something was measured;
+/// `None` where there are not so many.
+pub(super) fn measured_days_back(connection: &Connection, days: u64) -> Result<Option<Timestamp>, StoreError> {
+    let back = i64::try_from(days).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare(DAY_BACK)?;
+    let mut found = statement.query(params![IMPORTED_CYCLES, back])?;
+    found.next()?.map(|row| Columns::new(row).time()).transpose()
+}
+
 /// An epoch, and how much there is of it.
 #[derive(Clone, Debug)]
 pub struct KnownEpoch {

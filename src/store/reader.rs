@@ -66,6 +66,12 @@ impl Reader {
         &mut self.connection
     }
 
+    /// The beginning of the day so many days back, counting those on which something was
+    /// measured here; `None` where there are not so many.
+    pub fn measured_days_back(&self, days: u64) -> Result<Option<Timestamp>, StoreError> {
+        cycles::measured_days_back(&self.connection, days)
+    }
+
     /// All targets that were ever measured, by name, the newest model of each first.
     pub fn targets(&self) -> Result<Vec<TargetId>, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT name, model FROM target ORDER BY name, id DESC")?;

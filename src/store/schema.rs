@@ -1,6 +1,7 @@
 //! Opens the file: the folder, the lock, the pragmas, the migrations.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ const INCREMENTAL: u64 = 2;
 /// How long a reader waits for the writer and the other way round.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The permissions of what is made here; those of what is there stay.
+const OWNERS_FOLDER: u32 = 0o700;
+const OWNERS_FILE: u32 = 0o600;
+
 /// Full: each sample is on the disk when its transaction ends, through a power cut too.
 const DURABLE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
 
@@ -39,14 +44,20 @@ pub(super) struct Lock {
 impl Lock {
     pub(super) fn take(folder: &Path) -> Result<Self, StoreError> {
         let fault = |source| StoreError::Folder { path: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(fault)?;
-        let file = File::create(folder.join("llmsoak.lock")).map_err(fault)?;
+        DirBuilder::new().recursive(true).mode(OWNERS_FOLDER).create(folder).map_err(fault)?;
+        let file = owners_file(&folder.join("llmsoak.lock")).map_err(fault)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: folder.to_owned() }),
             Err(TryLockError::Error(source)) => Err(fault(source)),
         }
     }
+}
+
+/// Opens a file, making it for its owner alone where there is none: a history tells what a
+/// machine runs, and how much.
+fn owners_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(OWNERS_FILE).open(path)
 }
 
 /// Opens a file that another process is writing, to write to it too. It has to be of this
@@ -66,6 +77,8 @@ pub(super) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
 /// Opens the file for writing, making it or bringing it up to date first.
 pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
     let foreign = |source| StoreError::Foreign { path: path.to_owned(), source };
+    // SQLite gives the files beside it the same permissions.
+    drop(owners_file(path).map_err(|source| StoreError::Folder { path: path.to_owned(), source })?);
     let mut connection = Connection::open(path).map_err(foreign)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Before all else, for it forms the first page: what retention deletes shrinks the file.

@@ -4,6 +4,7 @@
 //! value. Times are seconds since 1970. What is not known is `null`, never 0.
 
 mod cells;
+mod compare;
 mod history;
 mod optimum;
 mod status;
@@ -39,6 +40,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/targets", get(status::targets))
         .route("/cells", get(cells::answer))
         .route("/optimum", get(optimum::answer))
+        .route("/compare", get(compare::answer))
         .route("/epochs", get(history::epochs))
         .route("/events", get(history::events))
         .fallback(async || Refusal::NoSuchList)

@@ -9,6 +9,7 @@ mod api;
 #[cfg(test)]
 mod api_tests;
 mod changes;
+mod door;
 #[cfg(test)]
 mod fixture;
 mod grid;
@@ -16,7 +17,9 @@ mod health;
 mod html;
 mod lifecycle;
 mod measure;
+mod patience;
 mod report;
+mod security;
 mod server;
 mod status;
 #[cfg(test)]
@@ -29,8 +32,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::metrics::Metrics;
 use crate::soak::{Board, WallClock};
 
+pub use door::serve;
 pub use lifecycle::{Lifecycle, ReloadRequest};
-pub use server::{router, serve};
+pub use security::Security;
+pub use server::router;
 
 /// All that the pages are made of.
 #[derive(Clone, Debug)]

@@ -1,34 +1,29 @@
-//! The routes, what holds for all of them, and serving until told to stop.
+//! The routes, and what holds for all of them.
 
 use std::fmt;
-use std::future::{Future, IntoFuture as _};
-use std::io;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::map_response;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Semaphore;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 use super::{App, api, health, lifecycle, report, status};
 use crate::metrics::CONTENT_TYPE as METRICS_TYPE;
 
-/// How long answers under way may hold the stop.
-const DRAIN: Duration = Duration::from_secs(2);
+/// The most pages that are made at once: they must leave processors to what measures.
+const AT_ONCE: usize = 4;
 
 /// What every answer forbids a browser that takes it for a page: all but its own style.
-const POLICY: &str =
+pub(super) const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What the handlers know.
@@ -42,6 +37,7 @@ pub fn router(app: App) -> Router {
         .route("/metrics", get(metrics))
         .merge(report::routes())
         .nest("/api/v1", api::routes())
+        .route_layer(from_fn_with_state(Arc::new(Semaphore::new(AT_ONCE)), in_turn))
         .merge(lifecycle::routes(&app))
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
@@ -51,34 +47,27 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Serves until `stop`, then lets answers under way end, but for no longer than two seconds:
-/// a client that does not read must not hold the stop. Its connection ends with the runtime.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
-    let stopping = CancellationToken::new();
-    let server = axum::serve(listener, router).with_graceful_shutdown(stopping.clone().cancelled_owned());
-    let mut serving = pin!(server.into_future());
-    tokio::select! {
-        ended = &mut serving => return ended,
-        () = stop => stopping.cancel(),
-    }
-    timeout(DRAIN, serving).await.unwrap_or_else(|_| {
-        tracing::warn!(seconds = DRAIN.as_secs(), "connections were still open at the stop");
-        Ok(())
-    })
-}
-
 /// Adds the headers that an answer does not bring itself.
-fn guarded(mut response: Response) -> Response {
+pub(super) fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "deny"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (REFERRER_POLICY, "no-referrer"),
         (CACHE_CONTROL, "no-store"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+/// Makes a page when it is its turn. The connections bound how many wait.
+async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    // The semaphore is never closed.
+    let _turn = turns.acquire().await;
+    next.run(request).await
 }
 
 async fn metrics(State(app): Desk) -> Result<Response, Fault> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Stage, Target, eventually, get, root, simulator, soaked};
 
-const LISTS: [&str; 6] = ["status", "targets", "cells", "optimum", "epochs", "events"];
+const LISTS: [&str; 7] = ["status", "targets", "cells", "optimum", "compare", "epochs", "events"];
 
 pub(crate) fn api(address: SocketAddr, list: &str) -> Value {
     let (status, body) = get(address, &format!("/api/v1/{list}")).expect("an answer");

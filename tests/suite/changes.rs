@@ -36,9 +36,8 @@ impl Server {
         Self { sim, address, _runtime: runtime }
     }
 
-    /// Another version, so many times as fast as the first.
-    fn update(&self, version: &str, rate: f64) {
-        self.sim.set_version(version);
+    /// Makes it so many times as fast as it was at first.
+    fn slow_down(&self, rate: f64) {
         self.sim.set_slowdown(1.0 / rate);
     }
 
@@ -80,9 +79,16 @@ fn on_history(stage: &Stage, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_slower_version_is_told_until_it_is_accepted() {
+fn a_slower_driver_is_told_until_it_is_accepted() {
     let (server, stage) = (Server::start(), Stage::new());
-    let (mut daemon, address) = stage.run(&[server.target()]);
+    let file = stage.write("driver", "580.95.05");
+    let environment = format!("{{gpu: off, commands: {{driver: [cat, {file}]}}}}");
+    let target = Target { environment: &environment, ..server.target() };
+    let update = |driver: &str| {
+        stage.write("driver", driver);
+        server.slow_down(0.7);
+    };
+    let (mut daemon, address) = stage.run(std::slice::from_ref(&target));
     eventually("series before anything changed", || {
         let seen = scrape(address);
         (seen.has("llmsoak_regression_active") && !is_active(&seen)).then_some(())
@@ -92,7 +98,7 @@ fn a_slower_version_is_told_until_it_is_accepted() {
     assert_eq!(code, Some(5), "{said}");
     assert!(said.contains("no baseline: "), "{said}");
 
-    server.update("2.0.0", 0.7);
+    update("590.44.01");
     let seen = eventually("the alarm", || Some(scrape(address)).filter(is_active));
     let caused = [("measure", "tokens_per_second"), ("cause", "environment_change")];
     assert_eq!(seen.sum("llmsoak_regressions_total", &caused), 1.0);
@@ -102,7 +108,7 @@ fn a_slower_version_is_told_until_it_is_accepted() {
     let rows = format!("SELECT COUNT(*) {of_rate}");
     eventually("the change in the history", || (history.one::<i64>(&rows) == 1).then_some(()));
     let component: String = history.one(&format!("SELECT component {of_rate}"));
-    assert_eq!(component, "server");
+    assert_eq!(component, "driver");
     let ratio: f64 = history.one(&format!("SELECT ratio {of_rate}"));
     assert!((ratio - 0.7).abs() < 0.1, "{ratio}");
     let compared = scrape(address).sum("llmsoak_change_ratio", &RATE);
@@ -110,14 +116,14 @@ fn a_slower_version_is_told_until_it_is_accepted() {
 
     let (code, said) = on_history(&stage, &["compare"]);
     assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("server_version: 1.0.0 → 2.0.0"), "{said}");
+    assert!(said.contains("driver_version: 580.95.05 → 590.44.01"), "{said}");
     assert_eq!(on_history(&stage, &["compare", "--fail-on", "49%"]).0, Some(0));
 
     stop(&mut daemon);
-    let (mut daemon, address) = stage.run(&[server.target()]);
+    let (mut daemon, address) = stage.run(std::slice::from_ref(&target));
     assert!(is_active(&scrape(address)), "it is there with the first scrape");
     assert_eq!(scrape(address).sum("llmsoak_regressions_total", &caused), 1.0);
-    server.update("3.0.0", 0.7);
+    update("590.48.01");
     pass(address, 4.0);
     assert!(is_active(&scrape(address)), "a harmless change does not end it");
 
@@ -127,7 +133,7 @@ fn a_slower_version_is_told_until_it_is_accepted() {
     eventually("the end of the alarm", || (!is_active(&scrape(address))).then_some(()));
     assert_eq!(scrape(address).sum("llmsoak_regressions_total", &caused), 1.0, "what happened has happened");
     stop(&mut daemon);
-    let (_daemon, address) = stage.run(&[server.target()]);
+    let (_daemon, address) = stage.run(std::slice::from_ref(&target));
     assert!(!is_active(&scrape(address)), "what was accepted stays so");
 }
 
@@ -151,7 +157,8 @@ fn a_pinned_baseline_needs_no_number_of_cycles() {
     let (server, stage) = (Server::start(), Stage::new());
     let target = Target { grid: "{workers: [1, 2], batch: [2, 4]}", ..server.target() };
     assert_eq!(stage.once(std::slice::from_ref(&target), 2).code(), Some(0));
-    server.update("2.0.0", 0.4);
+    server.sim.set_version("2.0.0");
+    server.slow_down(0.4);
     let storage = stage.storage().display().to_string();
     let config = stage.configure(&[target]);
     let once = ["once", "--config.file", &config, "--storage.path", &storage, "--cycles", "2", "--compare"];

@@ -1,5 +1,8 @@
-//! A kill in the middle of a sample, and the start after it.
+//! A kill in the middle of a sample, many at any moment, and the start after each.
 
+use std::time::Duration;
+
+use crate::support::misbehaving::{MODELS, Misbehaving};
 use crate::support::{Stage, Target, eventually, free_address, scrape, simulator_at};
 
 #[test]
@@ -59,4 +62,77 @@ fn a_kill_loses_the_running_sample_and_nothing_else() {
     eventually("both cells, once each", || (history.one::<u32>(&in_it) == 2).then_some(()));
     assert_eq!(history.one::<u32>("SELECT COUNT(*) FROM epoch"), 1, "the same server: the same epoch");
     history.check_integrity();
+}
+
+/// The cells of one cycle, and the requests of each.
+const CELLS: &str = "{workers: [1, 2], batch: [2, 4]}";
+const LARGEST_BATCH: usize = 4;
+const MOST_WORKERS: usize = 2;
+
+/// How many kills: few by default, as many as `LLMSOAK_KILLS` says.
+fn kills() -> u64 {
+    std::env::var("LLMSOAK_KILLS").ok().map_or(5, |text| text.parse().expect("LLMSOAK_KILLS is a number"))
+}
+
+#[test]
+fn kills_at_any_moment_lose_and_double_nothing() {
+    let server = Misbehaving::well(MODELS);
+    let labelled = |environment| Target {
+        grid: CELLS,
+        request: "{output_tokens: 8, first_token_timeout: 200ms}",
+        // Whether this machine was too busy to measure is not what is asked here.
+        validity: "{timer_lag: 60s, client_cpu: 100%}",
+        environment,
+        ..Target::at(server.address)
+    };
+    // No warm-ups, and no cell twice in a cycle: requests can be counted.
+    let schedule = "{pause_between_samples: 1ms, warmup_requests: 0, reference_cell: off}";
+    let stage = Stage::with_schedule(schedule);
+    // An epoch to be the baseline, and another one that is killed again and again.
+    assert_eq!(stage.once(&[labelled("{labels: {rack: a}}")], 3).code(), Some(0));
+    let target = labelled("{labels: {rack: b}}");
+    assert_eq!(stage.once(std::slice::from_ref(&target), 1).code(), Some(0));
+    let mut before = server.answered();
+    let sum = "SELECT COALESCE(SUM(requests), 0) FROM sample";
+    let mut stored: u32 = stage.history().one(sum);
+    let (mut shown, mut dropped) = (0.0, 0);
+    let kills = kills();
+    for kill in 0..kills {
+        let (mut daemon, address) = stage.run(std::slice::from_ref(&target));
+        let restored = scrape(address);
+        for name in ["llmsoak_optimum_tokens_per_second", "llmsoak_baseline_tokens_per_second"] {
+            assert!(restored.has(name), "life {kill}: {name} is not restored");
+        }
+        let known = restored.sum("llmsoak_cell_samples", &[]);
+        assert!(known >= shown, "life {kill}: {known} samples are known, {shown} were");
+        // Spread over a second and a half, and never twice the same.
+        std::thread::sleep(Duration::from_millis(100 + kill * 397 % 1301));
+        let last = scrape(address);
+        daemon.kill();
+        shown = last.sum("llmsoak_cell_samples", &[]);
+
+        let history = stage.history();
+        history.check_integrity();
+        let twice =
+            "SELECT COUNT(*) FROM (SELECT 1 FROM sample GROUP BY epoch_id, cycle, workers, batch HAVING COUNT(*) > 1)";
+        assert_eq!(history.one::<u32>(twice), 0, "life {kill}: a sample is doubled");
+        let orphans = "SELECT COUNT(*) FROM sample WHERE valid AND id NOT IN (SELECT sample_id FROM latency)";
+        assert_eq!(history.one::<u32>(orphans), 0, "life {kill}: a sample without its distributions");
+        let (now, answered): (u32, usize) = (history.one(sum), server.answered());
+        let (of_life, answered_in_life) = ((now - stored) as usize, answered - before);
+        let finished = last.sum("llmsoak_samples_total", &[]);
+        let samples = "SELECT COUNT(*) FROM sample WHERE epoch_id = (SELECT MAX(id) FROM epoch)";
+        assert!(f64::from(history.one::<u32>(samples)) >= finished, "life {kill}: {finished} were shown");
+        assert!(of_life <= answered_in_life, "life {kill}: {of_life} stored, {answered_in_life} answered");
+        // Of a life only the running sample may be missing, and the request by which a server is
+        // introduced; of the life before, what was on its way when it was counted.
+        let lost = answered_in_life - of_life;
+        assert!(lost <= LARGEST_BATCH + 1 + MOST_WORKERS, "life {kill}: {lost} of {answered_in_life} answers are lost");
+        dropped += lost;
+        (stored, before) = (now, answered);
+    }
+    let samples: u32 = stage.history().one("SELECT COUNT(*) FROM sample");
+    println!(
+        "{kills} kills: {samples} samples, none missing, none doubled; {dropped} answers of running samples dropped"
+    );
 }

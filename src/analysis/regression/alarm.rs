@@ -4,7 +4,8 @@
 //! restarts and harmless changes, and two steps that undo each other end it. All of it follows
 //! from the events in their order, so that the history restores it.
 
-use crate::domain::{ActiveAlarm, ChangeEvent, CycleRef, Direction, Measure, Turn};
+use crate::analysis::interval::normal_quantile;
+use crate::domain::{ActiveAlarm, ChangeEvent, CycleRef, Direction, Measure, Ratio, Turn};
 
 /// The alarm of one measure of one target.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,17 +13,20 @@ pub struct Alarm {
     pub measure: Measure,
     /// The log-ratio of the level to the accepted one.
     level: f64,
+    /// How unsure the level is: the variances of the changes that led to it.
+    variance: f64,
     /// What is told, while something is.
     active: Option<(Direction, CycleRef)>,
-    /// The last change's part of the level, while it may be a dip.
+    /// The last change's part of the level, and of its variance, while it may be a dip.
     last: f64,
+    last_variance: f64,
     /// The least log-ratio that mattered when the last change was told.
     minimum_effect: f64,
 }
 
 impl Alarm {
     pub fn new(measure: Measure) -> Self {
-        Self { measure, level: 0.0, active: None, last: 0.0, minimum_effect: 0.0 }
+        Self { measure, level: 0.0, variance: 0.0, active: None, last: 0.0, last_variance: 0.0, minimum_effect: 0.0 }
     }
 
     /// The alarm, while it is on.
@@ -42,16 +46,20 @@ impl Alarm {
 
     /// A change of this measure was found.
     pub fn change(&mut self, event: &ChangeEvent) -> Turn {
-        self.last = event.ratio.value.ln();
+        let Ratio { value, lower, upper } = event.ratio;
+        self.last = value.ln();
+        self.last_variance = ((upper / lower).ln() / 2.0 / normal_quantile(0.975)).powi(2);
         self.minimum_effect = event.minimum_effect.ln_1p();
         self.level += self.last;
+        self.variance += self.last_variance;
         self.settle(event.detected)
     }
 
     /// The last change was a dip.
     pub fn withdraw(&mut self, returned: CycleRef) -> Turn {
         self.level -= self.last;
-        self.last = 0.0;
+        self.variance -= self.last_variance;
+        (self.last, self.last_variance) = (0.0, 0.0);
         match self.settle(returned) {
             Turn::Recovered => Turn::Transient,
             turn => turn,
@@ -60,19 +68,22 @@ impl Alarm {
 
     /// The user takes the level as it is.
     pub fn accept(&mut self) -> Option<Turn> {
-        (self.level, self.last) = (0.0, 0.0);
+        (self.level, self.variance) = (0.0, 0.0);
+        (self.last, self.last_variance) = (0.0, 0.0);
         self.active.take().map(|_| Turn::Accepted)
     }
 
     fn settle(&mut self, now: CycleRef) -> Turn {
-        // A change is told from its own size on; half of it is noise of two estimates.
-        let is_back = self.level.abs() < self.minimum_effect.max(self.last.abs() / 4.0);
+        // The sizes of two changes are known no better than their intervals say; but most of a
+        // change is not made up for by doubt.
+        let doubt = (2.0 * self.variance.max(0.0).sqrt()).clamp(self.last.abs() / 4.0, self.last.abs() / 2.0);
+        let is_back = self.level.abs() < self.minimum_effect.max(doubt);
         let direction = Direction::of(self.measure, self.level);
         match self.active {
             Some(_) if is_back => {
                 self.active = None;
                 // What is left is error of the estimates, which must not add up.
-                self.level = 0.0;
+                (self.level, self.variance) = (0.0, 0.0);
                 Turn::Recovered
             }
             Some((before, _)) if before == direction => Turn::Persists,
@@ -90,7 +101,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::{Cause, Component, Ratio, Scope};
+    use crate::domain::{Cause, Component, Scope};
 
     fn at(cycle: u64) -> CycleRef {
         CycleRef { cycle, at: Timestamp::UNIX_EPOCH }
@@ -148,6 +159,24 @@ mod tests {
         assert_eq!(is_on(&alarm), None);
         assert_eq!(alarm.change(&change(20, 1.09)), Turn::Raised);
         assert_eq!(is_on(&alarm), Some((Direction::Improvement, at(20))));
+    }
+
+    #[test]
+    fn it_recovers_as_far_as_one_can_tell() {
+        let rough = |cycle, value: f64, error: f64| {
+            let ratio = Ratio { value, lower: value * (1.0 - error), upper: value * (1.0 + error) };
+            ChangeEvent { ratio, ..change(cycle, value) }
+        };
+        let ended = |error| {
+            let mut alarm = alarm();
+            alarm.change(&rough(10, 0.70, error));
+            alarm.change(&rough(20, 1.28, error))
+        };
+        assert_eq!(ended(0.12), Turn::Recovered);
+        assert_eq!(ended(0.01), Turn::Persists, "a tenth is surely lost");
+        let mut alarm = alarm();
+        alarm.change(&rough(10, 0.60, 0.3));
+        assert_eq!(alarm.change(&rough(20, 1.15, 0.3)), Turn::Persists, "doubt alone makes up for no third");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::alarm::Alarm;
 use crate::domain::{
-    ActiveAlarm, BaselineOrder, ChangeEvent, CycleRef, Direction, Epoch, Measure, OrderKind, ToldChange, Turn,
+    ActiveAlarm, BaselineOrder, ChangeEvent, CycleRef, Direction, Epoch, Measure, OrderKind, Ratio, ToldChange, Turn,
 };
 
 /// An alarm from its first cycle on.
@@ -29,6 +29,15 @@ pub struct Turned {
     pub direction: Direction,
     /// What is on from now on.
     pub active: Option<ActiveAlarm>,
+}
+
+/// Whether a level that was measured anew, as a ratio to the one before the alarm, ends the
+/// alarm: it may be the old one, it cannot be that of the alarm, and little is left between.
+pub fn is_back(alarm: &ActiveAlarm, level: Ratio) -> bool {
+    /// What may be left of the alarm's size. A change of the rest of it ends the alarm.
+    const LEFT: f64 = 0.2;
+    let is_within = |ratio: f64| (level.lower..=level.upper).contains(&ratio);
+    is_within(1.0) && !is_within(alarm.ratio) && level.value.ln().abs() <= LEFT * alarm.ratio.ln().abs()
 }
 
 /// The alarms of a target.
@@ -168,6 +177,21 @@ mod tests {
 
     fn active(alarms: &Alarms) -> Vec<(Direction, u64)> {
         alarms.active().map(|alarm| (alarm.direction, alarm.since.cycle)).collect()
+    }
+
+    #[test]
+    fn a_level_is_back_where_it_is_the_old_one_and_not_that_of_the_alarm() {
+        let since = at(1);
+        let (measure, direction) = (Measure::TokensPerSecond, Direction::Regression);
+        let alarm = ActiveAlarm { measure, direction, since, ratio: 0.9 };
+        let check = |value: f64, lower: f64, upper: f64, expected: bool| {
+            assert_eq!(is_back(&alarm, Ratio { value, lower, upper }), expected, "{value} ({lower} to {upper})");
+        };
+        check(0.99, 0.97, 1.01, true);
+        check(1.01, 0.99, 1.03, true);
+        check(0.99, 0.89, 1.09, false);
+        check(0.97, 0.93, 1.01, false);
+        check(0.99, 0.985, 0.995, false);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::affected::cell_changes;
 use super::line::{Line, Prior};
 use super::pool::{Registry, Usuals};
-use super::shapes::{Shape, Surroundings, Warmup};
+use super::shapes::{Restless, Shape, Surroundings, Warmup};
 use super::track::{COMMON, COMMON_ROWS, own_factor};
 use super::verdict::ratio;
 use super::view::CycleView;
@@ -78,7 +78,7 @@ fn compare_measure(
         warmups: [0.0, start].map(|position| Warmup { position, is_start: false }).to_vec(),
         settling: None,
         factor: own_factor(measure),
-        restlessness: 1.0,
+        restless: Restless::USUAL,
     };
     let common = COMMON * own_factor(measure);
     let own = Some(usuals.variance(&members)).filter(|variance| variance.is_finite()).unwrap_or(0.0);

@@ -16,8 +16,8 @@ pub use crate::domain::plan::RegressionPlan as Settings;
 impl Settings {
     /// Deviations at which the default rate of false alarms is kept: measured, see
     /// docs/regression.md.
-    const KNOWN: f64 = 3.0;
-    const UNKNOWN: f64 = 4.3;
+    const KNOWN: f64 = 2.7;
+    const UNKNOWN: f64 = 4.0;
     const ELSEWHERE: f64 = 2.5;
 
     /// The tail of a normal distribution falls like exp(−z²/2): another rate moves z² by
@@ -43,6 +43,11 @@ const LONGEST_PAUSE: f64 = 48.0;
 /// For so many cycles a change of one measure speaks for one of another.
 const TOLD_CYCLES: u64 = 24;
 
+/// How often an identity changes for the threshold at such a change to be as it is, in cycles,
+/// and how many cycles are remembered for that.
+const CYCLES_A_CHANGE: f64 = 80.0;
+const REMEMBERED_CYCLES: f64 = 200.0;
+
 /// Finds changes, online.
 #[derive(Clone, Debug)]
 pub struct Detector {
@@ -55,6 +60,28 @@ pub struct Detector {
     last_seconds: Option<f64>,
     gaps: Vec<f64>,
     told: Vec<Told>,
+    often: Often,
+}
+
+/// How often the identity changes: cycles and changes, the older the less.
+#[derive(Clone, Copy, Debug, Default)]
+struct Often {
+    cycles: f64,
+    changes: f64,
+}
+
+impl Often {
+    fn learn(&mut self, is_change: bool) {
+        let kept = 1.0 - REMEMBERED_CYCLES.recip();
+        self.cycles = kept * self.cycles + 1.0;
+        self.changes = kept * self.changes + f64::from(u8::from(is_change));
+    }
+
+    /// Each change of identity is a test of its own, so that more of them share the budget of
+    /// false alarms: how many times fewer each may raise.
+    fn share(self) -> f64 {
+        (self.changes * CYCLES_A_CHANGE / (self.cycles + CYCLES_A_CHANGE)).max(1.0)
+    }
 }
 
 /// Looks at each measure, and again where another has just changed.
@@ -93,6 +120,7 @@ impl Detector {
             last_seconds: None,
             gaps: Vec::with_capacity(GAPS + 1),
             told: Vec::new(),
+            often: Often::default(),
         }
     }
 
@@ -104,6 +132,7 @@ impl Detector {
         let seconds = view.at.as_second() as f64;
         self.advance(seconds);
         let components: Vec<Component> = self.known.learn(&view.identity);
+        self.often.learn(!components.is_empty());
         let change = (!components.is_empty()).then_some((at, components));
         let grew = self.registry.learn(&view.cells);
         let mut waiting = Vec::with_capacity(self.tracks.len());
@@ -121,7 +150,8 @@ impl Detector {
             }
         }
         self.told.retain(|told| told.changed.cycle + TOLD_CYCLES > at.cycle);
-        look(waiting, &self.registry, self.thresholds, &mut self.told)
+        let thresholds = self.thresholds.shared(self.often.share());
+        look(waiting, &self.registry, thresholds, &mut self.told)
     }
 
     /// Moves on by a cycle, or by as many as a pause was long.
@@ -135,5 +165,23 @@ impl Detector {
         if self.gaps.len() > GAPS {
             self.gaps.remove(0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_of_identity_that_come_often_share_the_false_alarms() {
+        let known = |every: u64| {
+            let mut often = Often::default();
+            (1..=400).for_each(|cycle: u64| often.learn(cycle.is_multiple_of(every)));
+            Settings::default().thresholds().shared(often.share())
+        };
+        assert_eq!(known(1000), Settings::default().thresholds());
+        let often = known(20);
+        assert!((2.9..3.4).contains(&often.known), "{often:?}");
+        assert_eq!(often.unknown, Settings::UNKNOWN);
     }
 }

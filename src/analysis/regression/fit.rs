@@ -123,14 +123,17 @@ impl<'a> Fit<'a> {
         Self { design, sigma, y, factor, coefficients }
     }
 
-    /// The logarithm of how likely the series is under no change, but for what no prior moves.
+    /// The logarithm of how likely the series is under no change, but for a constant.
     pub(super) fn log_likelihood(&self) -> f64 {
         let variance = self.sigma * self.sigma;
         let right: Vec<f64> = self.design.columns.iter().map(|column| dot(column, &self.y)).collect();
         let explained = dot(&right, &self.coefficients);
         let diagonals = self.factor.iter().filter_map(|row| row.last()).map(|entry| 2.0 * entry.ln());
         let priors = self.design.precisions.iter().map(|precision| (precision * variance).ln());
-        -0.5 * ((dot(&self.y, &self.y) - explained) / variance + diagonals.sum::<f64>() - priors.sum::<f64>())
+        let rows = self.y.len() as f64 * variance.ln();
+        let whitened = self.design.whitening.weight.iter().map(|weight| weight.ln()).sum::<f64>();
+        let priors = priors.sum::<f64>() - diagonals.sum::<f64>();
+        whitened - 0.5 * ((dot(&self.y, &self.y) - explained) / variance + rows - priors)
     }
 
     /// The change of the shape `x`; `None` where the series cannot tell it from the rest.

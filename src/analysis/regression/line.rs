@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::fit::{Design, Effect, Fit};
 use super::noise::{Jumps, dips};
-use super::shapes::{Shape, Surroundings};
+use super::shapes::{Restless, Shape, Surroundings};
 
 /// Rows at the end in which changes are looked for; the design holds their steps.
 pub(super) const NEWEST_ROWS: usize = 23;
@@ -25,6 +25,7 @@ pub(super) struct Line {
     pub variance: f64,
     /// How many rows the variance is known from.
     pub noise_rows: f64,
+    pub prior: Prior,
 }
 
 /// What is known of the noise before a window is looked at: a variance and how many rows
@@ -49,23 +50,24 @@ impl Line {
             phi,
             variance: 0.0,
             noise_rows: 0.0,
+            prior,
         };
         let pick = |values: &[f64], rows: &[usize]| rows.iter().filter_map(|&row| values.get(row).copied()).collect();
         line.surroundings.positions = pick(&surroundings.positions, &line.rows);
         line.surroundings.seconds = pick(&surroundings.seconds, &line.rows);
-        line.estimate(prior);
+        line.estimate();
         let dips = dips(&line.y, line.variance.sqrt());
         if dips.contains(&true) {
             line = line.without(|row| dips.get(row) == Some(&true));
-            line.estimate(prior);
+            line.estimate();
         }
         line
     }
 
-    fn estimate(&mut self, prior: Prior) {
+    pub(super) fn estimate(&mut self) {
         let gaps = self.surroundings.gaps();
         let jumps = Jumps { y: &self.y, gaps: &gaps };
-        (self.variance, self.noise_rows) = jumps.variance(self.phi, prior.variance, prior.rows);
+        (self.variance, self.noise_rows) = jumps.variance(self.phi, self.prior.variance, self.prior.rows);
     }
 
     /// The same without some of its rows.
@@ -91,7 +93,7 @@ impl Line {
         }
         let mut line = self.without(|row| row >= old);
         let log_weights = RESTLESSNESS.map(|factor| {
-            line.surroundings.restlessness = factor;
+            line.surroundings.restless = Restless { drift: factor, day: factor, warmup: 1.0 };
             let likelihood = Fit::new(&line.y, &line.design(), line.variance.sqrt()).log_likelihood();
             likelihood - 0.5 * (factor.ln() / RESTLESSNESS_PRIOR).powi(2)
         });

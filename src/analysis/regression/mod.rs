@@ -20,6 +20,7 @@ pub mod view;
 
 mod affected;
 mod detector;
+mod doubt;
 mod fit;
 mod line;
 mod noise;
@@ -32,7 +33,7 @@ mod track;
 mod tests;
 
 pub use alarm::Alarm;
-pub use alarms::{Alarms, Turned};
+pub use alarms::{Alarms, Turned, is_back};
 pub use compare::compare;
 pub use detector::{Detector, Settings};
 pub use verdict::Finding;

@@ -21,6 +21,10 @@ const DIP: usize = 3;
 const LEAST_Z_WITHOUT_DIP: f64 = 3.0;
 const LEAST_Z_OF_RAMP: f64 = 3.5;
 const LEAST_Z_ELSEWHERE: f64 = 1.5;
+const LEAST_Z_BESIDE_DIP: f64 = 1.2;
+/// A mean over all that the noise could be shows a change a little less clearly than the one
+/// estimate of it, right as it may be: what is allowed for that.
+const DOUBT: f64 = 0.15;
 /// The part of a change that each of its outermost rows shows, unless it lacks less than so
 /// many deviations of a row.
 const LEAST_PART: f64 = 0.35;
@@ -55,6 +59,12 @@ pub(super) struct Thresholds {
 }
 
 impl Thresholds {
+    /// Where so many times more changes of identity than usual share the false alarms: the tail
+    /// of a normal distribution falls like exp(−z²/2).
+    pub(super) fn shared(self, by: f64) -> Self {
+        Self { known: (self.known.powi(2) + 2.0 * by.ln()).sqrt(), ..self }
+    }
+
     /// With few rows neither the level nor the noise is well known.
     fn of(self, clue: Clue, before: usize, after: usize, noise_rows: f64) -> f64 {
         let base = match clue {
@@ -137,7 +147,10 @@ impl Line {
         likely
             .sort_by(|a, b| a.clue.rank().cmp(&b.clue.rank()).then_with(|| b.likelihood().total_cmp(&a.likelihood())));
         let is_believed = |candidate: &&Candidate| {
-            candidate.excess > 0.0 && candidate.effect.size.abs() >= thresholds.minimum_effect && self.holds(candidate)
+            candidate.excess > 0.0
+                && candidate.effect.size.abs() >= thresholds.minimum_effect
+                && self.holds(candidate)
+                && self.survives_doubt(candidate)
         };
         let believed = *likely.into_iter().find(is_believed)?;
         if believed.clue == Clue::None { self.settle(&candidates, believed, most) } else { Some(believed) }
@@ -181,6 +194,10 @@ impl Line {
             rows - first <= MOST_SHARP
                 && (first.saturating_sub(DIP)..first).any(|before| z(before) > z(first) + BEGAN_BEFORE_MARGIN)
         };
+        // Or one that began after it.
+        let begins_after = |first: usize| {
+            rows - first <= MOST_SHARP && (first + 1..first + DIP).any(|after| z(after) > z(first) + KNOWN_MARGIN)
+        };
         let unknown = LEAST_BEFORE.max(rows.saturating_sub(MOST_AFTER))..(rows + 1).saturating_sub(LEAST_AFTER);
         let oldest = LEAST_BEFORE_KNOWN.max(rows.saturating_sub(MOST_AFTER_KNOWN));
         let is_known =
@@ -188,7 +205,7 @@ impl Line {
         let mut candidates: Vec<Candidate> = known
             .iter()
             .filter(is_known)
-            .filter(|(first, _)| !began_before(*first))
+            .filter(|(first, clue)| !began_before(*first) && (*clue != Clue::Identity || !begins_after(*first)))
             .filter_map(|&(first, clue)| Some(candidate(Shape::Step, first, clue, step(first)?)))
             .chain(unknown.clone().filter_map(|first| Some(candidate(Shape::Step, first, Clue::None, step(first)?))))
             .collect();
@@ -212,19 +229,28 @@ impl Line {
         candidates
     }
 
+    /// Whether a candidate is beyond its threshold whatever the series' memory and drift are.
+    fn survives_doubt(&self, candidate: &Candidate) -> bool {
+        let threshold = candidate.effect.z().abs() - candidate.excess;
+        let z = self.doubted_z(candidate.shape, self.position(candidate.first));
+        z >= threshold - DOUBT
+    }
+
     /// Whether a candidate is a change that lasts, and not a dip.
     fn holds(&self, candidate: &Candidate) -> bool {
         let least_z = match (candidate.clue, candidate.shape) {
             // A dip does not begin at a change of identity.
-            (Clue::Identity, Shape::Step) if candidate.after <= MOST_SHARP => None,
+            (Clue::Identity, Shape::Step) if candidate.after <= MOST_SHARP => {
+                return self.shows_at_its_ends(candidate) && self.shows_beside_a_dip(candidate);
+            }
             // The other measure is no dip, so that this one hardly is.
-            (Clue::Elsewhere { direction }, _) if candidate.effect.size * direction > 0.0 => Some(LEAST_Z_ELSEWHERE),
+            (Clue::Elsewhere { direction }, _) if candidate.effect.size * direction > 0.0 => LEAST_Z_ELSEWHERE,
             (Clue::Elsewhere { .. }, _) => return false,
             (_, Shape::Ramp(_)) if candidate.after < LEAST_AFTER_RAMP => return false,
-            (Clue::None, Shape::Ramp(_)) => Some(LEAST_Z_OF_RAMP),
-            _ => Some(LEAST_Z_WITHOUT_DIP),
+            (Clue::None, Shape::Ramp(_)) => LEAST_Z_OF_RAMP,
+            _ => LEAST_Z_WITHOUT_DIP,
         };
-        self.shows_at_its_ends(candidate) && least_z.is_none_or(|least_z| self.shows_without_a_dip(candidate, least_z))
+        self.shows_at_its_ends(candidate) && self.shows_without_a_dip(candidate, least_z)
     }
 
     /// The last rows show the change, and of one whose time is known the first do too.
@@ -247,14 +273,27 @@ impl Line {
         (rows.saturating_sub(DIP).max(first)..rows).chain(firsts).all(shows)
     }
 
+    /// A dip may come right before or soon after a change of identity that does nothing: what
+    /// is left without it shows the change, if less clearly.
+    fn shows_beside_a_dip(&self, candidate: &Candidate) -> bool {
+        let (first, rows) = (candidate.first, self.y.len());
+        let leaves_some = |dip: &usize| *dip > first || dip + DIP < rows;
+        (first.saturating_sub(DIP)..rows)
+            .filter(leaves_some)
+            .all(|dip| self.z_without(candidate, dip) >= LEAST_Z_BESIDE_DIP)
+    }
+
+    /// The deviations by which a change shows, in its direction, without three rows.
+    fn z_without(&self, candidate: &Candidate, dip: usize) -> f64 {
+        let Candidate { shape, first, effect, .. } = *candidate;
+        let rest = self.without(|row| (dip..dip + DIP).contains(&row));
+        rest.effect(shape, self.position(first)).map_or(0.0, |left| left.z() * effect.size.signum())
+    }
+
     /// Whichever rows a dip could have taken, the others show the change.
     fn shows_without_a_dip(&self, candidate: &Candidate, least_z: f64) -> bool {
-        let Candidate { shape, first, effect, .. } = *candidate;
-        let rows = self.y.len();
-        let z_without = |dip: usize| {
-            let rest = self.without(|row| (dip..dip + DIP).contains(&row));
-            rest.effect(shape, self.position(first)).map_or(0.0, |left| left.z() * effect.size.signum())
-        };
+        let (first, rows) = (candidate.first, self.y.len());
+        let z_without = |dip: usize| self.z_without(candidate, dip);
         z_without(first.saturating_sub(DIP)) >= least_z + 0.5
             && (first..=rows.saturating_sub(DIP)).all(|dip| z_without(dip) >= least_z)
     }

@@ -37,6 +37,24 @@ pub(super) struct Warmup {
     pub is_start: bool,
 }
 
+/// How much more than usual a series is moved by drift, by the day and by warm-ups.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Restless {
+    pub drift: f64,
+    pub day: f64,
+    pub warmup: f64,
+}
+
+impl Restless {
+    pub(super) const USUAL: Self = Self { drift: 1.0, day: 1.0, warmup: 1.0 };
+}
+
+impl Default for Restless {
+    fn default() -> Self {
+        Self::USUAL
+    }
+}
+
 /// The rows of a series and what is known of their surroundings.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Surroundings {
@@ -49,8 +67,8 @@ pub(super) struct Surroundings {
     pub settling: Option<f64>,
     /// How much more this measure drifts than a token rate.
     pub factor: f64,
-    /// How much more than usual drift and day move this series.
-    pub restlessness: f64,
+    /// How much more than usual this series moves by itself.
+    pub restless: Restless,
 }
 
 impl Surroundings {
@@ -60,19 +78,19 @@ impl Surroundings {
         let (first, last) =
             (self.positions.first().copied().unwrap_or(0.0), self.positions.last().copied().unwrap_or(0.0));
         let middle = f64::midpoint(first, last);
-        let restless = self.factor * self.restlessness;
+        let (drift, day) = (self.factor * self.restless.drift, self.factor * self.restless.day);
         let mut columns = vec![
             (vec![1.0; self.positions.len()], LEVEL),
-            (positions().map(|position| (position - middle) / DRIFT_CYCLES).collect(), DRIFT * restless),
+            (positions().map(|position| (position - middle) / DRIFT_CYCLES).collect(), DRIFT * drift),
         ];
         for (power, deviation) in BENDS {
             let bend = |position: &f64| ((position - middle) / (DRIFT_CYCLES / 2.0)).powi(power);
-            columns.push((positions().map(bend).collect(), deviation * restless));
+            columns.push((positions().map(bend).collect(), deviation * drift));
         }
         for (harmonic, deviation) in [(1.0, DAY), (2.0, HALF_DAY)] {
             for turn in [0.0, 0.25] {
                 let wave = |seconds: &f64| (TAU * (harmonic * (seconds / DAY_SECONDS).fract() + turn)).cos();
-                columns.push((self.seconds.iter().map(wave).collect(), deviation * restless));
+                columns.push((self.seconds.iter().map(wave).collect(), deviation * day));
             }
         }
         let warmups = self.warmups.iter().rev().filter(|warmup| last - warmup.position < 120.0).take(MOST_WARMUPS);
@@ -82,7 +100,7 @@ impl Surroundings {
                 since => (-since / WARMUP_CYCLES).exp(),
             };
             let deviation = if warmup.is_start { WARMUP_AT_START } else { WARMUP_AT_CHANGE };
-            columns.push((positions().map(left).collect(), deviation * self.factor));
+            columns.push((positions().map(left).collect(), deviation * self.factor * self.restless.warmup));
         }
         if let Some(change) = self.settling {
             columns.push((

@@ -108,6 +108,31 @@ fn a_driver_without_effect_is_no_change() {
 }
 
 #[test]
+fn a_day_that_moves_the_server_by_4_percent_is_no_change() {
+    // Thirty-six cycles a day, begun at any hour: a flank looks like a step.
+    fn day(cycle: u64, eighths: u64) -> f64 {
+        1.0 + 0.04 * (std::f64::consts::TAU * (cycle as f64 / 36.0 + eighths as f64 / 8.0)).sin()
+    }
+    let days: [fn(u64, Cell) -> f64; 4] =
+        [|cycle, _| day(cycle, 0), |cycle, _| day(cycle, 1), |cycle, _| day(cycle, 4), |cycle, _| day(cycle, 5)];
+    for day in days {
+        assert_eq!(Story::of(150, day).findings(), []);
+    }
+}
+
+#[test]
+fn a_dip_soon_after_a_driver_without_effect_is_no_change() {
+    for seed in 1..=8 {
+        let story = Story {
+            seed,
+            driver: |cycle| if cycle < 30 { "1" } else { "2" },
+            ..Story::of(60, |cycle, _| if (31..34).contains(&cycle) { 0.9 } else { 1.0 })
+        };
+        assert_eq!(story.findings(), [], "seed {seed}");
+    }
+}
+
+#[test]
 fn a_step_at_an_unknown_time_has_no_component() {
     let [event] =
         Story::of(50, |cycle, _| if cycle < 30 { 1.0 } else { 1.08 }).changes().try_into().expect("one change");

@@ -7,7 +7,7 @@ use super::line::{Designs, Line, Prior};
 use super::noise::Jumps;
 use super::pool::{Registry, Usuals, median};
 use super::search::{Candidate, Clue, Thresholds};
-use super::shapes::{Shape, Surroundings, Warmup};
+use super::shapes::{Restless, Shape, Surroundings, Warmup};
 use super::verdict::{Finding, ratio};
 use crate::domain::{Cause, Cell, ChangeEvent, Component, CycleRef, Direction, Measure, Scope};
 
@@ -162,7 +162,7 @@ impl Track {
             }
             let (y, gaps) = self.whole();
             self.phi = Jumps { y: &y, gaps: &gaps }.phi();
-            let surroundings = Surroundings { restlessness: 1.0, ..self.surroundings() };
+            let surroundings = Surroundings { restless: Restless::USUAL, ..self.surroundings() };
             if self.rows.len() > 2 * REFRESH {
                 self.restlessness = self.line(registry, &surroundings, 0).restlessness();
             }
@@ -195,7 +195,7 @@ impl Track {
             warmups: self.warmups.clone(),
             settling: settling.map(|(_, size)| size),
             factor: own_factor(self.measure),
-            restlessness: self.restlessness,
+            restless: Restless { drift: self.restlessness, day: self.restlessness, warmup: 1.0 },
         }
     }
 
@@ -263,8 +263,10 @@ impl Track {
         let first = *line.rows.get(candidate.first)?;
         let row = self.rows.get(first)?;
         let error = candidate.effect.standard_error;
-        // The largest of many estimates is mostly too large.
-        let shrink = USUAL_SIZE.powi(2) / (USUAL_SIZE.powi(2) + error * error);
+        // The largest of many estimates is mostly too large. Large changes are rare, but not so
+        // rare that one which is clearly seen would not be believed.
+        let expected = USUAL_SIZE.max(candidate.effect.size.abs());
+        let shrink = expected.powi(2) / (expected.powi(2) + error * error);
         let size = candidate.effect.size * shrink;
         let (changed, components) = match (&row.change, candidate.clue) {
             (Some((at, components)), Clue::Identity) => (*at, components.clone()),

@@ -22,10 +22,12 @@ mod schedule;
 mod slots;
 mod target;
 mod validity;
+mod web;
 
 pub(super) use file::config;
 pub(super) use schedule::draw_seed;
 pub(super) use target::default_grid;
+pub(super) use web::web;
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(120);

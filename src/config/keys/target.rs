@@ -73,11 +73,11 @@ fn connection(s: &mut Section<'_>, around: Surroundings<'_>) -> Connection {
     s.exclude("api_key_file", "api_key_env");
     let api_key = from_file.or(from_variable);
     let headers = headers(s);
-    let (tls_ca_file, tls_insecure_skip_verify) = s.section("tls", |s| {
-        let ca_file = s.take("ca_file", around.file());
-        (ca_file, s.take_or("insecure_skip_verify", default.tls_insecure_skip_verify, flag()))
+    let (tls_authorities, tls_insecure_skip_verify) = s.section("tls", |s| {
+        let authorities = s.take("ca_file", around.authorities());
+        (authorities, s.take_or("insecure_skip_verify", default.tls_insecure_skip_verify, flag()))
     });
-    Connection { api, api_key, api_key_file, headers, tls_ca_file, tls_insecure_skip_verify, ..default }
+    Connection { api, api_key, api_key_file, headers, tls_authorities, tls_insecure_skip_verify, ..default }
 }
 
 /// Names of headers know no case, so two that differ in it alone are one header twice.

@@ -117,3 +117,17 @@ fn a_missing_configuration_is_named() {
         hint: name another file with --config.file, or do without one: --target.url=http://127.0.0.1:11434";
     assert_eq!(problems, expected);
 }
+
+#[test]
+fn other_certificates_in_the_same_file_are_another_plan() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let (ca, path) = (folder.path().join("ca.pem"), folder.path().join("f.yml"));
+    std::fs::write(&path, target("    tls: {ca_file: ca.pem}\n")).expect("a file can be written");
+    let connection = |pem: &str| {
+        std::fs::write(&ca, pem).expect("a file can be written");
+        from_file(&path).expect("is sound").targets.remove(0).connection
+    };
+    let first = connection("one");
+    assert_eq!(connection("one"), first);
+    assert_ne!(connection("two"), first);
+}

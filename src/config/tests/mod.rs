@@ -23,6 +23,7 @@ mod schema;
 mod slots;
 mod sound;
 mod unsound;
+mod web;
 
 /// A folder without files, and an environment of one variable.
 fn around() -> Surroundings<'static> {

@@ -5,6 +5,7 @@ mod board;
 mod canary;
 mod choice;
 mod good_neighbour;
+mod month;
 mod roster;
 mod slots;
 mod stage;

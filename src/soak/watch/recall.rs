@@ -44,6 +44,8 @@ impl Held {
 pub struct Memory {
     /// The newest epoch that was measured here.
     pub epoch: Arc<Epoch>,
+    /// The one before it.
+    pub before: Option<Arc<Epoch>>,
     /// The newest complete cycles of its load, of earlier epochs too, the oldest first.
     pub cycles: Vec<Cycle>,
     /// The newest complete cycles of the epoch.
@@ -62,7 +64,9 @@ pub fn memory(history: &Reader, target: &TargetId, plan: &EstimatePlan) -> Resul
     let held = held(history, target, &epoch, &alarms, &orders, plan)?;
     let current = cycle_views(history, &epoch)?;
     let cycles = cycles_of_load(history, target, &epoch)?;
-    Ok(Some(Memory { epoch: Arc::new(epoch), cycles, current, changes, orders, held }))
+    let mut earlier = history.epochs(target)?.into_iter().filter(|known| known.epoch.source().is_none());
+    let before = earlier.rfind(|known| known.epoch.id < epoch.id).map(|known| Arc::new(known.epoch));
+    Ok(Some(Memory { epoch: Arc::new(epoch), before, cycles, current, changes, orders, held }))
 }
 
 /// The newest complete cycles of an epoch, as many as are compared.

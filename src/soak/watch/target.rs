@@ -9,9 +9,10 @@ use jiff::Timestamp;
 
 use super::recall::{Held, Memory};
 use crate::analysis::regression::compare::MOST_CYCLES;
-use crate::analysis::regression::{Alarms, CellFigures, CycleView, Detector, Finding, Settings, Turned};
+use crate::analysis::regression::{Alarms, CellFigures, CycleView, Detector, Finding, Settings, Turned, is_back};
 use crate::domain::{
-    BaselineOrder, Cell, ChangeEvent, ChangeRecord, Compared, CycleRef, Epoch, Happening, Sample, ToldChange,
+    ActiveAlarm, BaselineOrder, Cause, Cell, ChangeEvent, ChangeRecord, Compared, Component, CycleRef, Epoch,
+    Happening, Ratio, Sample, Scope, ToldChange,
 };
 
 /// The cycles whose numbers are remembered: more than the detector speaks of.
@@ -56,6 +57,9 @@ struct Running {
 pub(super) struct TargetWatch {
     pub(super) settings: Settings,
     pub(super) epoch: Arc<Epoch>,
+    before: Option<Arc<Epoch>>,
+    /// The first complete cycle of the epoch.
+    first: Option<CycleRef>,
     pub(super) alarms: Alarms,
     pub(super) orders: Vec<BaselineOrder>,
     detector: Detector,
@@ -70,9 +74,13 @@ pub(super) struct TargetWatch {
 impl TargetWatch {
     /// As if it had been there all the time. What the cycles say has been said already.
     pub(super) fn restored(settings: Settings, memory: Memory) -> Self {
+        let is_of_epoch = |at: Timestamp| at >= memory.epoch.first_seen;
+        let first = memory.cycles.iter().find(|cycle| is_of_epoch(cycle.view.at));
         let mut watch = Self {
             settings,
+            first: first.map(|cycle| CycleRef { cycle: cycle.number, at: cycle.view.at }),
             epoch: memory.epoch,
+            before: memory.before,
             alarms: Alarms::restored(&memory.changes, &memory.orders),
             orders: memory.orders,
             detector: Detector::new(settings),
@@ -120,7 +128,8 @@ impl TargetWatch {
 
     /// Another epoch of the same load runs; a cycle of the last one will never be complete.
     pub(super) fn enter(&mut self, epoch: Arc<Epoch>, held: Option<Held>) -> Vec<Happening> {
-        self.epoch = epoch;
+        self.before = Some(std::mem::replace(&mut self.epoch, epoch));
+        self.first = None;
         self.running = None;
         self.current.clear();
         self.hold_against(held)
@@ -156,6 +165,7 @@ impl TargetWatch {
             return Vec::new();
         }
         let view = CycleView { at, identity: self.epoch.identity.clone(), cells: cells.into_values().collect() };
+        self.first.get_or_insert(CycleRef { cycle: number, at });
         let findings = self.detector.observe(&view);
         self.numbers.add(number);
         self.current.push_back(view);
@@ -163,22 +173,63 @@ impl TargetWatch {
             self.current.pop_front();
         }
         let mut told: Vec<Happening> = findings.into_iter().flat_map(|finding| self.tell(now, finding)).collect();
-        told.extend(self.compare().map(|compared| Happening::Compared(Arc::new(compared))));
+        let Some(compared) = self.compare() else { return told };
+        told.extend(
+            self.recoveries(CycleRef { cycle: number, at: now }, &compared)
+                .into_iter()
+                .flat_map(|event| self.raise(event)),
+        );
+        told.push(Happening::Compared(Arc::new(compared)));
         told
+    }
+
+    /// The changes back to the old level that the comparison with the baseline shows: an epoch
+    /// after that of the alarm may be too short for a change to be found in it by itself.
+    fn recoveries(&self, now: CycleRef, compared: &Compared) -> Vec<ChangeEvent> {
+        let (Some(before), Some(first)) = (&self.before, self.first) else { return Vec::new() };
+        let components: Vec<Component> = before.changed_to(&self.epoch).into_iter().collect();
+        let recovery = |alarm: ActiveAlarm| {
+            let comparison = compared.measures.iter().find(|comparison| comparison.measure == alarm.measure)?;
+            let level = comparison.ratio().filter(|level| is_back(&alarm, *level))?;
+            // An alarm of this epoch is about what is in the comparison itself.
+            (alarm.since.at <= self.epoch.first_seen).then(|| ChangeEvent {
+                measure: alarm.measure,
+                direction: alarm.direction.other(),
+                detected: now,
+                changed: first,
+                ratio: Ratio {
+                    value: level.value / alarm.ratio,
+                    lower: level.lower / alarm.ratio,
+                    upper: level.upper / alarm.ratio,
+                },
+                cause: Cause::EnvironmentChange,
+                components: components.clone(),
+                scope: Scope::All,
+                cycles_before: comparison.baseline_cycles,
+                cycles_after: comparison.current_cycles,
+                affected: Vec::new(),
+                minimum_effect: self.settings.minimum_effect,
+            })
+        };
+        self.alarms.active().filter_map(recovery).collect()
+    }
+
+    /// Tells a change, unless it was told already.
+    fn raise(&mut self, event: ChangeEvent) -> Vec<Happening> {
+        if self.is_told(&event) {
+            return Vec::new();
+        }
+        let event = Arc::new(event);
+        self.told.push(ToldChange { event: event.clone(), returned: None });
+        let turn = self.alarms.change(&event);
+        std::iter::once(Happening::ChangeFound(event)).chain(turn.map(turned)).collect()
     }
 
     fn tell(&mut self, now: Timestamp, finding: Finding) -> Vec<Happening> {
         match finding {
             Finding::Changed(event) => {
                 let detected = CycleRef { at: now, ..self.numbers.of(event.detected) };
-                let event = ChangeEvent { detected, changed: self.numbers.of(event.changed), ..event };
-                if self.is_told(&event) {
-                    return Vec::new();
-                }
-                let event = Arc::new(event);
-                self.told.push(ToldChange { event: event.clone(), returned: None });
-                let turn = self.alarms.change(&event);
-                std::iter::once(Happening::ChangeFound(event)).chain(turn.map(turned)).collect()
+                self.raise(ChangeEvent { detected, changed: self.numbers.of(event.changed), ..event })
             }
             Finding::Withdrawn { measure, changed, returned } => {
                 let (changed, returned) = (self.numbers.of(changed), self.numbers.of(returned));

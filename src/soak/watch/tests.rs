@@ -77,7 +77,7 @@ fn view(cycle: u64, driver: &str, level: f64) -> CycleView {
 
 fn memory(epoch: Arc<Epoch>) -> Memory {
     let (cycles, current, changes, orders) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    Memory { epoch, cycles, current, changes, orders, held: None }
+    Memory { epoch, before: None, cycles, current, changes, orders, held: None }
 }
 
 /// A target that is watched while its cycles pass, from 101 on.
@@ -180,6 +180,35 @@ fn a_level_that_is_back_ends_its_alarm() {
     story.enter(epoch(3, "1"));
     let told = turns(&story.cycles(6, 1.0));
     assert!(matches!(told.as_slice(), [(_, Turn::Recovered, Direction::Regression)]), "{told:?}");
+}
+
+#[test]
+fn a_level_that_is_back_is_seen_beside_the_baseline_however_short_the_regression_was() {
+    let first = epoch(1, "1");
+    let mut story = Story::new(memory(first.clone()));
+    story.cycles(6, 1.0);
+    let cycles: Vec<CycleView> = (101..=106).map(|number| view(number, "1", 1.0)).collect();
+    let baseline = Arc::new(Baseline { epoch: first, is_pinned: false, optima: Vec::new() });
+    let held = || Some(Held { baseline: baseline.clone(), cycles: cycles.clone() });
+    let entered =
+        |id, driver, story: &Story| Arc::new(Epoch { first_seen: at(story.next), ..Epoch::clone(&epoch(id, driver)) });
+    story.watch.enter(entered(2, "2", &story), held());
+    assert_eq!(turns(&story.cycles(2, 0.7)), [(108, Turn::Raised, Direction::Regression)]);
+    story.watch.enter(entered(3, "1", &story), held());
+    let told = story.cycles(4, 1.0);
+    assert_eq!(turns(&told), [(110, Turn::Recovered, Direction::Regression)]);
+    let found: Vec<_> = told
+        .iter()
+        .filter_map(|(_, happening)| match happening {
+            Happening::ChangeFound(event) if event.measure == Measure::TokensPerSecond => Some(event.clone()),
+            _ => None,
+        })
+        .collect();
+    let [back] = found.as_slice() else { panic!("told once: {found:?}") };
+    assert_eq!((back.direction, back.changed.cycle), (Direction::Improvement, 109));
+    assert!((back.ratio.value - 1.0 / 0.7).abs() < 0.05, "{back:?}");
+    assert_eq!(back.components.first().map(|component| component.as_str()), Some("driver"));
+    assert_eq!(story.watch.alarms.active().count(), 0);
 }
 
 #[test]

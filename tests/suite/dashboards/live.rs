@@ -151,6 +151,7 @@ fn every_question_has_an_answer_and_the_answers_are_those_of_the_api() {
     });
     compare_cells(&prometheus, address, &stage);
     compare_optimum(&prometheus, address);
+    compare_with_baseline(&prometheus, address);
 }
 
 fn cycles(address: SocketAddr, count: f64) {
@@ -197,7 +198,8 @@ fn compare_cells(prometheus: &Prometheus, address: SocketAddr, stage: &Stage) {
         ("Observed parallelism", "observed_parallelism"),
     ] {
         let told = of_api(&cells, |cell| cell[figure].as_f64());
-        assert!(told.len() > 6, "{title}: {told:?}");
+        // On a busy machine the client may be the limit of every sample of a cell.
+        assert!(told.len() > 3, "{title}: {told:?}");
         assert_eq!(of_panel(prometheus, title), told, "{title}");
     }
     let ratio = of_api(&cells, |cell| Some(cell["request_failures"].as_f64()? / cell["requests"].as_f64()?));
@@ -212,6 +214,16 @@ fn compare_cells(prometheus: &Prometheus, address: SocketAddr, stage: &Stage) {
         );
         assert_eq!(history.one::<f64>(&sql), rate, "{cell}");
     }
+}
+
+/// The headline is that of the API, and says that the server is slower.
+fn compare_with_baseline(prometheus: &Prometheus, address: SocketAddr) {
+    let compared = api(address, "compare");
+    let told = list(&compared, "/targets/0/measures").iter().find(|measure| measure["measure"] == "tokens_per_second");
+    let told = told.and_then(|measure| measure["change_ratio"].as_f64());
+    let shown = prometheus.instant(&panel("regression.json", "Token rate against the baseline")).expect("an answer");
+    let shown = shown.first().and_then(|series| series.values.first().copied());
+    assert!(told.is_some_and(|ratio| ratio < 0.95) && shown == told, "{shown:?} is not {told:?}");
 }
 
 fn compare_optimum(prometheus: &Prometheus, address: SocketAddr) {

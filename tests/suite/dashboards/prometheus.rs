@@ -63,7 +63,11 @@ impl Prometheus {
         }
         let (_, body) = get(self.address, &address).map_err(|error| error.to_string())?;
         let answer: Value = serde_json::from_str(&body).map_err(|error| format!("{error}: {body}"))?;
-        if text(&answer, "/status") == "success" { Ok(answer["data"].clone()) } else { Err(body) }
+        if text(&answer, "/status") == "success" {
+            Ok(answer.get("data").cloned().unwrap_or_default())
+        } else {
+            Err(body)
+        }
     }
 
     pub(super) fn instant(&self, expr: &str) -> Result<Vec<Series>, String> {

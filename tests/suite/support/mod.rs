@@ -3,6 +3,7 @@
 mod history;
 mod http;
 pub(crate) mod legacy;
+pub(crate) mod misbehaving;
 mod process;
 mod scrape;
 mod stage;

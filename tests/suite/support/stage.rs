@@ -55,11 +55,17 @@ impl Target<'_> {
 #[derive(Debug)]
 pub(crate) struct Stage {
     folder: TempDir,
+    /// The `schedule` of the configurations.
+    schedule: &'static str,
 }
 
 impl Stage {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self::with_schedule("{pause_between_samples: 20ms}")
+    }
+
+    pub(crate) fn with_schedule(schedule: &'static str) -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), schedule }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -84,7 +90,7 @@ impl Stage {
 
     /// Writes the configuration of some targets and returns its path.
     pub(crate) fn configure(&self, targets: &[Target<'_>]) -> String {
-        let mut text = "schedule: {pause_between_samples: 20ms}\ntargets:\n".to_owned();
+        let mut text = format!("schedule: {}\ntargets:\n", self.schedule);
         for Target { name, url, lane, grid, model, slots, request, environment, validity } in targets {
             text += &format!("  - name: {name}\n    url: {url}\n    lane: {lane}\n    model: {model}\n");
             text += &format!("    grid: {grid}\n    slots: {slots}\n    request: {request}\n");
@@ -94,7 +100,7 @@ impl Stage {
     }
 
     /// Starts a command with those targets and this folder's history.
-    fn start(&self, command: &str, targets: &[Target<'_>], flags: &[&str]) -> Process {
+    pub(crate) fn start(&self, command: &str, targets: &[Target<'_>], flags: &[&str]) -> Process {
         let (config, storage) = (self.configure(targets), self.storage().display().to_string());
         let always = [command, "--config.file", &config, "--storage.path", &storage];
         Process::start(&[&always, flags].concat())
