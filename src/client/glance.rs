@@ -317,6 +317,14 @@ mod tests {
     }
 
     #[test]
+    fn a_control_character_before_the_end_of_a_string_is_not_passed_over() {
+        for line in ["{\"response\":\"a\t\",\"done\":false}", "{\"message\":{\"content\":\"\n\"},\"done\":false}"] {
+            assert!(parse_ollama(line.as_bytes()).is_err(), "{line:?}");
+            assert_eq!(ollama(line.as_bytes()), None, "{line:?}");
+        }
+    }
+
+    #[test]
     fn a_member_without_a_name_holds_no_text() {
         let line = br#"{"message":{"content":"","":"x"},"done":false}"#;
         assert_eq!(ollama(line), parse_ollama(line).ok());
