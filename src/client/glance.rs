@@ -137,8 +137,8 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Option<&'a [u8]> {
         self.eat(b'"')?;
         let (string, rest) = self.0.split_at(plain_length(self.0));
-        self.0 = rest;
-        self.eat(b'"')?;
+        // No space is skipped: it would be part of the string.
+        self.0 = rest.strip_prefix(b"\"")?;
         Some(string)
     }
 
@@ -314,6 +314,14 @@ mod tests {
             }
             bytes
         })
+    }
+
+    #[test]
+    fn a_control_character_before_the_end_of_a_string_is_not_passed_over() {
+        for line in ["{\"response\":\"a\t\",\"done\":false}", "{\"message\":{\"content\":\"\n\"},\"done\":false}"] {
+            assert!(parse_ollama(line.as_bytes()).is_err(), "{line:?}");
+            assert_eq!(ollama(line.as_bytes()), None, "{line:?}");
+        }
     }
 
     #[test]
