@@ -214,7 +214,7 @@ pub(super) async fn read_bounded(mut response: reqwest::Response, limit: usize) 
             Ok(Some(bytes)) => {
                 let room = limit - body.len();
                 body.extend(bytes.iter().take(room));
-                if bytes.len() >= room {
+                if bytes.len() > room {
                     return (body, false);
                 }
             }
@@ -265,6 +265,100 @@ fn is_broken_connection(cause: &(dyn std::error::Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::scripted::Scripted;
+
+    fn at(url: &str) -> Client {
+        Client::new(&Connection { url: url.to_owned(), ..Connection::default() }).expect("a client")
+    }
+
+    #[tokio::test]
+    async fn a_key_is_sent_with_every_request_until_another_one_is_set() {
+        let server = Scripted::start(|_| (200, "", 0)).await;
+        let client = &server.client;
+        for key in [None, Some("first"), Some("second"), None] {
+            client.set_key(key.map(Secret::new).as_ref()).expect("fits a header");
+            client.probe("/page").await.expect("an answer");
+            client.post("/text", b"{}".to_vec(), true).send().await.expect("an answer");
+            let requests = server.requests();
+            assert_eq!(requests.len(), 2);
+            for request in requests {
+                let sent = request.head.lines().find_map(|line| line.strip_prefix("authorization: bearer "));
+                assert_eq!(sent, key, "{}", request.head);
+            }
+        }
+        assert!(matches!(client.set_key(Some(&Secret::new("a\nb"))), Err(ClientError::ApiKey)));
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_sent_is_named() {
+        for (name, value) in [("x y", "z"), ("x", "y\nz")] {
+            let headers = vec![(name.to_owned(), Secret::new(value))];
+            let error = Client::new(&Connection { headers, ..Connection::default() }).expect_err("unsound");
+            assert_eq!(error.to_string(), format!("headers.{name}: not a valid HTTP header"));
+        }
+    }
+
+    #[tokio::test]
+    async fn headers_are_sent_and_their_values_are_secret() {
+        let secret = |text: &str| Secret::new(text);
+        let headers = vec![("X-Team".to_owned(), secret("seven")), ("X-None".to_owned(), secret(""))];
+        let server = Scripted::start(|_| (200, "", 0)).await;
+        let url = server.client.base.clone();
+        let client = Client::new(&Connection { url, headers, ..Connection::default() }).expect("a client");
+        client.probe("/").await.expect("an answer");
+        assert!(server.requests()[0].head.contains("x-team: seven"));
+        let told = client.redacted(RequestFailure::new(FailureKind::Http4xx, "who is seven?"));
+        assert_eq!(told.detail, "who is <secret>?");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        for (missing, limit, expected) in
+            [(0, 6, ("abcdef", true)), (0, 7, ("abcdef", true)), (0, 5, ("abcde", false)), (3, 7, ("abcdef", false))]
+        {
+            let server = Scripted::start(move |_| (200, "abcdef", missing)).await;
+            let response = server.client.post("/", Vec::new(), true).send().await.expect("a head");
+            let (body, is_whole) = read_bounded(response, limit).await;
+            assert_eq!((std::str::from_utf8(&body).expect("letters"), is_whole), expected, "{missing} {limit}");
+        }
+    }
+
+    #[test]
+    fn what_succeeded_has_a_status_of_two_hundred() {
+        for (status, expected) in [(199, false), (200, true), (299, true), (300, false)] {
+            let probed = Probed { status, server: String::new(), body: Vec::new(), is_whole: true };
+            assert_eq!(probed.succeeded(), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_addresses() {
+        for url in ["http://localhost:1", "http://127.0.0.1:1", "https://127.9.9.9/v1", "http://[::1]:1"] {
+            assert!(at(url).is_on_this_machine(), "{url}");
+        }
+        // Addresses that are nobody's (RFC 5737), and names that may be anybody's.
+        for url in ["http://192.0.2.1:1", "http://example.org", "http://localhost.example.org", "no url"] {
+            assert!(!at(url).is_on_this_machine(), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn any_answer_shows_that_somebody_listens() {
+        let server = Scripted::start(|_| (500, "", 0)).await;
+        assert!(server.client.is_answered().await);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        drop(listener);
+        assert!(!at(&url).is_answered().await);
+    }
+
+    #[tokio::test]
+    async fn what_the_server_repeats_of_a_key_is_hidden() {
+        let server = Scripted::start(|_| (401, r#"{"error":"no such key: hush"}"#, 0)).await;
+        server.client.set_key(Some(&Secret::new("hush"))).expect("fits a header");
+        let failure = server.client.identify(None).await.expect_err("refused");
+        assert!(failure.detail.contains("no such key: <secret>"), "{failure}");
+    }
 
     #[test]
     fn every_key_that_was_used_stays_a_secret_and_is_kept_once() {

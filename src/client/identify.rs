@@ -277,26 +277,5 @@ async fn lm_studio(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(running: &str, expected: Option<f64>) {
-        let running: Value = serde_json::from_str(running).expect("JSON");
-        assert_eq!(gpu_share(&running), expected, "{running}");
-    }
-
-    #[test]
-    fn the_share_on_the_gpu_is_told_or_unknown() {
-        check(r#"{"size":4000,"size_vram":4000}"#, Some(1.0));
-        check(r#"{"size":4000,"size_vram":2500}"#, Some(0.625));
-        check(r#"{"size":4000,"size_vram":0}"#, Some(0.0));
-        for unsound in [
-            r#"{"size":0,"size_vram":0}"#,
-            r#"{"size":4000}"#,
-            r#"{"size":4000,"size_vram":4001}"#,
-            r#"{"size":"4000","size_vram":-1}"#,
-        ] {
-            check(unsound, None);
-        }
-    }
-}
+#[path = "identify_tests.rs"]
+mod tests;

@@ -16,6 +16,8 @@ mod glance;
 pub mod http;
 pub mod identify;
 pub mod occupancy;
+#[cfg(test)]
+mod scripted;
 pub mod stream;
 pub mod survey;
 pub mod timeline;

@@ -1,14 +1,13 @@
 //! What each page tells, and which doors are knocked on.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::domain::plan::{Api, Connection};
+use crate::client::scripted::Scripted;
+use crate::domain::plan::Connection;
 
 const DOORS: [Door; 8] = [
     Door::LlamaCppMetrics,
@@ -124,49 +123,13 @@ proptest! {
     }
 }
 
-/// A server that answers the paths that it knows, and the paths that it was asked for.
-struct Scripted {
-    client: Client,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-/// An answer: its status, its body, and how much longer it claims to be.
-type Answer = (u16, &'static str, usize);
-
 impl Scripted {
-    async fn start(answer: impl Fn(&str) -> Answer + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = asked.clone();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut head = vec![0; 4096];
-                let read = stream.read(&mut head).await.expect("a request");
-                let head = String::from_utf8_lossy(&head[..read]).into_owned();
-                let path = head.split(' ').nth(1).expect("a path").to_owned();
-                let (status, body, missing) = answer(&path);
-                log.lock().expect("no panic").push(path);
-                let length = body.len() + missing;
-                let head = format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-                stream.write_all(format!("{head}{body}").as_bytes()).await.expect("sent");
-            }
-        });
-        let connection = Connection { url, api: Api::OpenAi, ..Connection::default() };
-        Self { client: Client::new(&connection).expect("a client"), asked }
-    }
-
     async fn look(&self, kind: ServerKind) -> Result<Option<Occupancy>, FailureKind> {
         self.look_then(kind, Look::Around).await
     }
 
     async fn look_then(&self, kind: ServerKind, look: Look) -> Result<Option<Occupancy>, FailureKind> {
         self.client.occupancy(kind, look).await.map_err(|failure| failure.kind)
-    }
-
-    /// What was asked since the last time.
-    fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut *self.asked.lock().expect("no panic"))
     }
 }
 

@@ -316,3 +316,7 @@ impl Watch<'_> {
         if total.0 < silence.0 { total } else { silence }
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -51,3 +51,36 @@ impl Timeline {
         Duration::from_nanos(self.last_progress.load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn offsets_and_instants_are_of_one_origin() {
+        let before = Instant::now();
+        advance(Duration::from_secs(1)).await;
+        let timeline = Timeline::start();
+        advance(Duration::from_secs(5)).await;
+        assert_eq!(timeline.now(), Duration::from_secs(5));
+        assert_eq!(timeline.instant(Duration::from_secs(5)), Instant::now());
+        assert_eq!(timeline.at(Instant::now()), Duration::from_secs(5));
+        assert_eq!(timeline.at(before), Duration::ZERO);
+    }
+
+    #[test]
+    fn progress_is_the_latest_known_to_a_grain() {
+        let timeline = Timeline::start();
+        let noted = |nanoseconds| {
+            timeline.note_progress(Duration::from_nanos(nanoseconds));
+            u64::try_from(timeline.last_progress().as_nanos()).expect("short")
+        };
+        assert_eq!(noted(GRAIN - 1), 0);
+        assert_eq!(noted(GRAIN), GRAIN);
+        assert_eq!(noted(2 * GRAIN - 1), GRAIN);
+        assert_eq!(noted(9 * GRAIN), 9 * GRAIN);
+        assert_eq!(noted(3 * GRAIN), 9 * GRAIN);
+    }
+}

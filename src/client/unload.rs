@@ -48,3 +48,60 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::client::scripted::Scripted;
+    use crate::domain::plan::Api;
+
+    /// An Ollama that answers the unloading so, and shows these models one look after another.
+    async fn ollama(unloading: (u16, &'static str), looks: &'static [(u16, &'static str)]) -> Scripted {
+        let look = AtomicUsize::new(0);
+        Scripted::start_as(Api::Ollama, "", move |path, _| {
+            let (status, body) = match path {
+                "/api/generate" => unloading,
+                _ => looks[look.fetch_add(1, Ordering::Relaxed)],
+            };
+            (status, body, 0)
+        })
+        .await
+    }
+
+    const UNLOADED: (u16, &str) = (200, r#"{"done":true,"done_reason":"unload"}"#);
+
+    #[tokio::test]
+    async fn a_model_is_waited_for_until_it_is_out_of_memory() {
+        const LOADED: (u16, &str) = (200, r#"{"models":[{"name":"other"},{"name":"m:latest"}]}"#);
+        const GONE: (u16, &str) = (200, r#"{"models":[{"name":"other"},{"name":"m:1b"}]}"#);
+        for model in ["m", "m:latest"] {
+            let server = ollama(UNLOADED, &[LOADED, LOADED, GONE]).await;
+            assert_eq!(server.client.unload(ServerKind::Ollama, model).await, Ok(true));
+            let requests = server.requests();
+            let paths: Vec<_> = requests.iter().map(|request| request.path.as_str()).collect();
+            assert_eq!(paths, ["/api/generate", "/api/ps", "/api/ps", "/api/ps"]);
+            let body: serde_json::Value = serde_json::from_str(&requests[0].body).expect("JSON");
+            assert_eq!(body, json!({"model": model, "keep_alive": 0, "stream": false}));
+        }
+        // What cannot be asked is not waited for.
+        let server = ollama(UNLOADED, &[(500, "")]).await;
+        assert_eq!(server.client.unload(ServerKind::Ollama, "m").await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_in_the_servers_words() {
+        let server = ollama((404, r#"{"error":"model 'm' not found"}"#), &[]).await;
+        let failure = server.client.unload(ServerKind::Ollama, "m").await.expect_err("refused");
+        assert_eq!(failure, RequestFailure::new(FailureKind::Http4xx, "404: model 'm' not found"));
+        assert_eq!(server.asked(), ["/api/generate"]);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_be_told_is_not_asked() {
+        let server = ollama(UNLOADED, &[]).await;
+        assert_eq!(server.client.unload(ServerKind::Vllm, "m").await, Ok(false));
+        assert!(server.asked().is_empty());
+    }
+}
