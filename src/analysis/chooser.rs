@@ -333,3 +333,7 @@ mod tests {
         assert_eq!(sentinels.len(), 4);
     }
 }
+
+#[cfg(test)]
+#[path = "chooser_tests.rs"]
+mod rules;

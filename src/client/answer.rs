@@ -245,7 +245,63 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_answer_is_given_up() {
-        assert_eq!(answer((0..2000).map(text).collect()).2, Some(FailureKind::TooLarge));
+    fn an_endless_answer_is_given_up_and_what_came_before_is_kept() {
+        let most = usize::try_from(100 * CHUNKS_PER_ASKED_TOKEN + SPARE_CHUNKS).expect("few");
+        for (chunks, expected) in [(most, FailureKind::Truncated), (most + 1, FailureKind::TooLarge)] {
+            let (kept, _, failure) = answer((0..chunks as u64).map(text).collect());
+            assert_eq!((kept.len(), failure), (most, Some(expected)));
+        }
+    }
+
+    #[test]
+    fn a_count_beyond_all_belief_is_none() {
+        let most = 100 * CHUNKS_PER_ASKED_TOKEN + SPARE_CHUNKS;
+        let timed = |count| StreamEvent { timed_output_tokens: Some(count), ..finish() };
+        for (event, expected) in [
+            (with_usage(finish(), most), (most, TokenSource::Usage)),
+            (with_usage(finish(), most + 1), (1, TokenSource::Chunks)),
+            (timed(most), (most, TokenSource::ServerTimings)),
+            (timed(most + 1), (1, TokenSource::Chunks)),
+        ] {
+            let tokens = answer(vec![text(1), event]).1;
+            assert_eq!((tokens.output, tokens.source), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_told_once_is_kept() {
+        let told = StreamEvent {
+            usage: Some(Usage { prompt: Some(5), output: Some(2), cached_prompt: None }),
+            timed_cached_tokens: Some(3),
+            timings: ServerTimings {
+                load: Some(Duration::from_secs(1)),
+                prompt: Some(Duration::from_secs(2)),
+                decode: Some(Duration::from_secs(3)),
+            },
+            done: true,
+            ..finish()
+        };
+        let mut answer = Answer::new(100);
+        answer.take(told.clone(), Duration::ZERO);
+        answer.take(StreamEvent::default(), Duration::ZERO);
+        assert!(answer.is_over());
+        answer.note_end();
+        let (_, tokens, timings, failure) = answer.into_parts();
+        assert_eq!((timings, failure), (told.timings, None));
+        let expected = TokenCounts { output: 2, source: TokenSource::Usage, prompt: Some(5), cached_prompt: Some(3) };
+        assert_eq!(tokens, expected);
+    }
+
+    #[test]
+    fn an_answer_is_over_when_nothing_follows_or_it_failed() {
+        let after = |event| {
+            let mut answer = Answer::new(100);
+            answer.take(event, Duration::ZERO);
+            (answer.is_over(), answer.has_failed())
+        };
+        assert_eq!(after(text(1)), (false, false));
+        assert_eq!(after(finish()), (false, false), "counts may follow");
+        assert_eq!(after(StreamEvent { done: true, ..StreamEvent::default() }), (true, false));
+        assert_eq!(after(StreamEvent { error: Some("full".to_owned()), ..StreamEvent::default() }), (true, true));
     }
 }

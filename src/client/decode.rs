@@ -335,6 +335,10 @@ impl<'de> Deserialize<'de> for Words {
 }
 
 #[cfg(test)]
+#[path = "decode_tests.rs"]
+mod bounds;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
