@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use llmsoak::domain::plan::{Language, MetricsPlan};
 use llmsoak::domain::{EstimatePlan, Event, Grid, Happening};
 use llmsoak::metrics::{LogCounter, Metrics, NotificationCounter, ProcessSources, ReloadStatus, ReportCounter};
+use llmsoak::process::in_background;
 use llmsoak::report::{ReportInput, render};
 use llmsoak::soak::{Board, LagMeter, WallClock};
 use llmsoak::store::{CycleStart, Reader, Sighting, Writer};
@@ -68,7 +69,7 @@ pub(crate) fn compare(verdict: &mut Verdict) {
 fn draw_reports(service: &Runtime, folder: &Path, drawn: &Arc<AtomicU64>) -> Arc<AtomicBool> {
     let over = Arc::new(AtomicBool::new(false));
     let (folder, drawn, ends) = (folder.to_owned(), drawn.clone(), over.clone());
-    service.spawn_blocking(move || {
+    let draw = move || {
         while !ends.load(Ordering::Relaxed) {
             let history = Reader::open(&folder).expect("a history");
             let input = ReportInput::from_history(&history, "workstation", None, EstimatePlan::default(), begin())
@@ -78,7 +79,8 @@ fn draw_reports(service: &Runtime, folder: &Path, drawn: &Arc<AtomicU64>) -> Arc
             drawn.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(BETWEEN_REPORTS);
         }
-    });
+    };
+    service.spawn(in_background(draw));
     over
 }
 
@@ -108,7 +110,7 @@ async fn serve_legacy_grid(folder: &Path) -> String {
         lag: LagMeter::default(),
         storage: history.status(),
     };
-    let metrics = Arc::new(Metrics::new(board.clone(), sources, &MetricsPlan::default()).expect("families"));
+    let metrics = Arc::new(Metrics::new(board.clone(), sources, &MetricsPlan::default()));
     let grid = Arc::new(Grid::legacy(true));
     let mut at = begin();
     let mut samples = Vec::new();

@@ -23,7 +23,7 @@ struct Load {
 
 const LOADS: [Load; 3] = [
     Load { name: "a write a token, 64 streams", tokens_per_write: 1, streams: 64, tokens: 3000 },
-    Load { name: "a write a token, 512 streams", tokens_per_write: 1, streams: 512, tokens: 400 },
+    Load { name: "a write a token, 512 streams", tokens_per_write: 1, streams: 512, tokens: 1600 },
     Load { name: "64 tokens a write, 64 streams", tokens_per_write: 64, streams: 64, tokens: 16_000 },
 ];
 

@@ -19,6 +19,7 @@ use crate::config::{self, Config};
 use crate::domain::plan::{Language, ReportPlan};
 use crate::domain::{EpochId, EstimatePlan, Happening, TargetId};
 use crate::metrics::ReportCounter;
+use crate::process::in_background;
 use crate::report::{ReportInput, render, snapshot};
 use crate::soak::WallClock;
 use crate::store::Reader;
@@ -51,7 +52,7 @@ impl Reports {
     }
 
     async fn write_in_background(self) {
-        let written = tokio::task::spawn_blocking(move || {
+        let written = in_background(move || {
             for written in self.write_all() {
                 match written {
                     Ok(path) => tracing::info!(path = %path.display(), "report written"),
@@ -59,8 +60,8 @@ impl Reports {
                 }
             }
         });
-        if let Err(error) = written.await {
-            tracing::error!(%error, "the report writer failed");
+        if written.await.is_err() {
+            tracing::error!("the report writer failed");
         }
     }
 

@@ -97,7 +97,7 @@ impl Session {
         };
         let board = Board::default();
         board.conclude_by(config.schedule.estimates);
-        let metrics = Metrics::new(board.clone(), sources, &config.metrics).context("cannot register the metrics")?;
+        let metrics = Metrics::new(board.clone(), sources, &config.metrics);
         let metrics = Arc::new(metrics);
         let running = watch::Sender::new(Arc::new(config));
         let config = running.borrow().clone();

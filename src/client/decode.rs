@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::glance;
 use crate::domain::ServerTimings;
 
 /// What one payload says.
@@ -45,13 +44,6 @@ pub fn openai(payload: &[u8]) -> Result<StreamEvent, serde_json::Error> {
     if payload.trim_ascii() == b"[DONE]" {
         return Ok(StreamEvent { done: true, ..StreamEvent::default() });
     }
-    match glance::openai(payload) {
-        Some(event) => Ok(event),
-        None => parse_openai(payload),
-    }
-}
-
-pub(super) fn parse_openai(payload: &[u8]) -> Result<StreamEvent, serde_json::Error> {
     let chunk: OpenAiChunk = serde_json::from_slice(payload)?;
     let choice = chunk.choices.unwrap_or_default();
     // A null usage in every chunk, or one of zeroes, is no count.
@@ -81,13 +73,6 @@ pub(super) fn parse_openai(payload: &[u8]) -> Result<StreamEvent, serde_json::Er
 
 /// Reads a line of Ollama's native streams, `/api/generate` or `/api/chat`.
 pub fn ollama(payload: &[u8]) -> Result<StreamEvent, serde_json::Error> {
-    match glance::ollama(payload) {
-        Some(event) => Ok(event),
-        None => parse_ollama(payload),
-    }
-}
-
-pub(super) fn parse_ollama(payload: &[u8]) -> Result<StreamEvent, serde_json::Error> {
     let line: OllamaLine = serde_json::from_slice(payload)?;
     let message = line.message.unwrap_or_default();
     let counts = Usage { prompt: line.prompt_eval_count.0, output: line.eval_count.0, cached_prompt: None };

@@ -1,14 +1,24 @@
 //! Reads the payload that comes most, a token and nothing else, in one pass.
 //!
 //! Only what is plain is read here: objects of strings without escapes, whole numbers and
-//! literals. Of anything else nothing is said, and [`super::decode`] parses the payload. Where
-//! something is said it is what `decode` would say: a property test holds them together.
+//! literals. Of anything else nothing is said. Where something is said it is what
+//! [`super::decode`] would say: a property test holds them together.
+
+use std::ops::Range;
 
 use super::decode::{LARGEST_COUNT, StreamEvent, Usage, fingerprint};
 
+/// What a payload says that was read at a glance.
+#[derive(Debug, PartialEq)]
+pub(super) struct Glance {
+    pub(super) event: StreamEvent,
+    /// Where in the payload the text lies, where there is any.
+    pub(super) text: Range<usize>,
+}
+
 /// A payload of OpenAI's streams that holds text, or text and counts.
-pub(super) fn openai(payload: &[u8]) -> Option<StreamEvent> {
-    let mut scanner = Scanner(payload);
+pub(super) fn openai(payload: &[u8]) -> Option<Glance> {
+    let mut scanner = Scanner::new(payload);
     let (mut text, mut usage, mut once) = (None, None, Once(0));
     scanner.members(|value, key| match key {
         b"choices" => {
@@ -27,12 +37,12 @@ pub(super) fn openai(payload: &[u8]) -> Option<StreamEvent> {
     })?;
     // A count of nothing is judged elsewhere.
     let is_whole = scanner.is_over() && usage.is_none_or(|usage| usage.output.is_some_and(|n| n > 0));
-    is_whole.then(|| StreamEvent { text, usage, ..StreamEvent::default() })
+    is_whole.then(|| Glance { event: StreamEvent { text, usage, ..StreamEvent::default() }, text: scanner.text })
 }
 
 /// A line of Ollama's native streams that holds text.
-pub(super) fn ollama(payload: &[u8]) -> Option<StreamEvent> {
-    let mut scanner = Scanner(payload);
+pub(super) fn ollama(payload: &[u8]) -> Option<Glance> {
+    let mut scanner = Scanner::new(payload);
     let (mut texts, mut once) = ([None; 3], Once(0));
     let [response, thinking, message] = &mut texts;
     scanner.members(|value, key| match key {
@@ -53,7 +63,14 @@ pub(super) fn ollama(payload: &[u8]) -> Option<StreamEvent> {
         _ => value.skip(),
     })?;
     let text = the_one(texts)?;
-    scanner.is_over().then(|| StreamEvent { text, ..StreamEvent::default() })
+    scanner.is_over().then(|| Glance { event: StreamEvent { text, ..StreamEvent::default() }, text: scanner.text })
+}
+
+/// The fingerprint of a string, given what stands between its quotation marks; of one with
+/// escapes nothing is said. Of an empty one it is none.
+pub(super) fn plain_text(string: &[u8]) -> Option<Option<u64>> {
+    let is_plain = plain_length(string) == string.len();
+    is_plain.then(|| std::str::from_utf8(string).ok().map(fingerprint)).flatten()
 }
 
 /// The only text there is; which of several counts is judged elsewhere.
@@ -96,36 +113,45 @@ impl Once {
     }
 }
 
-/// What is left of a payload. A method that returns `None` has met what is not plain.
-struct Scanner<'a>(&'a [u8]);
+/// Goes through a payload. A method that returns `None` has met what is not plain.
+struct Scanner<'a> {
+    rest: &'a [u8],
+    /// Bytes of the whole payload.
+    length: usize,
+    text: Range<usize>,
+}
 
 impl<'a> Scanner<'a> {
+    fn new(payload: &'a [u8]) -> Self {
+        Self { rest: payload, length: payload.len(), text: 0..0 }
+    }
+
     fn skip_space(&mut self) {
-        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.0 {
-            self.0 = rest;
+        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.rest {
+            self.rest = rest;
         }
     }
 
     fn is_over(&mut self) -> bool {
         self.skip_space();
-        self.0.is_empty()
+        self.rest.is_empty()
     }
 
     fn is_next(&mut self, byte: u8) -> bool {
         self.skip_space();
-        self.0.first() == Some(&byte)
+        self.rest.first() == Some(&byte)
     }
 
     fn eat(&mut self, byte: u8) -> Option<()> {
         self.skip_space();
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
         (*first == byte).then_some(())
     }
 
     fn literal(&mut self, word: &[u8]) -> Option<()> {
         self.skip_space();
-        self.0 = self.0.strip_prefix(word)?;
+        self.rest = self.rest.strip_prefix(word)?;
         Some(())
     }
 
@@ -136,18 +162,18 @@ impl<'a> Scanner<'a> {
     /// A string without escapes.
     fn string(&mut self) -> Option<&'a [u8]> {
         self.eat(b'"')?;
-        let (string, rest) = self.0.split_at(plain_length(self.0));
+        let (string, rest) = self.rest.split_at(plain_length(self.rest));
         // No space is skipped: it would be part of the string.
-        self.0 = rest.strip_prefix(b"\"")?;
+        self.rest = rest.strip_prefix(b"\"")?;
         Some(string)
     }
 
     /// A whole number.
     fn number(&mut self) -> Option<&'a [u8]> {
         self.skip_space();
-        let end = self.0.iter().position(|byte| !byte.is_ascii_digit())?;
-        let (digits, rest) = self.0.split_at(end);
-        self.0 = rest;
+        let end = self.rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        let (digits, rest) = self.rest.split_at(end);
+        self.rest = rest;
         let is_plain = matches!(digits, [b'0'] | [b'1'..=b'9', ..]);
         is_plain.then_some(digits)
     }
@@ -160,7 +186,7 @@ impl<'a> Scanner<'a> {
     /// Passes over a value that says nothing.
     fn skip(&mut self) -> Option<()> {
         self.skip_space();
-        match self.0.first()? {
+        match self.rest.first()? {
             b'"' => self.string().filter(|string| string.is_ascii()).map(drop),
             b'n' => self.null(),
             b't' => self.literal(b"true"),
@@ -191,7 +217,12 @@ impl<'a> Scanner<'a> {
     /// The fingerprint of a text into its place; nothing of an empty one, or of none.
     fn text(&mut self, place: &mut Option<u64>) -> Option<()> {
         if self.is_next(b'"') {
-            *place = fingerprint(std::str::from_utf8(self.string()?).ok()?);
+            let string = self.string()?;
+            *place = fingerprint(std::str::from_utf8(string).ok()?);
+            if place.is_some() {
+                let end = self.length - self.rest.len() - 1;
+                self.text = end - string.len()..end;
+            }
             return Some(());
         }
         self.null()
@@ -251,7 +282,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::client::decode::{parse_ollama, parse_openai};
+    use crate::client::decode;
 
     const OPENAI: [&str; 8] = [
         r#"{"id":"chatcmpl-7f6b","object":"chat.completion.chunk","created":1780000000,"model":"m","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}]}"#,
@@ -274,12 +305,20 @@ mod tests {
     #[test]
     fn what_comes_most_is_read_at_a_glance() {
         for (index, payload) in OPENAI.iter().enumerate() {
-            let expected = parse_openai(payload.as_bytes()).expect("is sound");
-            assert_eq!(openai(payload.as_bytes()), (index < 4).then_some(expected), "{payload}");
+            let expected = decode::openai(payload.as_bytes()).expect("is sound");
+            assert_eq!(
+                openai(payload.as_bytes()).map(|glance| glance.event),
+                (index < 4).then_some(expected),
+                "{payload}"
+            );
         }
         for (index, payload) in OLLAMA.iter().enumerate() {
-            let expected = parse_ollama(payload.as_bytes()).expect("is sound");
-            assert_eq!(ollama(payload.as_bytes()), (index < 2).then_some(expected), "{payload}");
+            let expected = decode::ollama(payload.as_bytes()).expect("is sound");
+            assert_eq!(
+                ollama(payload.as_bytes()).map(|glance| glance.event),
+                (index < 2).then_some(expected),
+                "{payload}"
+            );
         }
     }
 
@@ -319,7 +358,7 @@ mod tests {
     #[test]
     fn a_control_character_before_the_end_of_a_string_is_not_passed_over() {
         for line in ["{\"response\":\"a\t\",\"done\":false}", "{\"message\":{\"content\":\"\n\"},\"done\":false}"] {
-            assert!(parse_ollama(line.as_bytes()).is_err(), "{line:?}");
+            assert!(decode::ollama(line.as_bytes()).is_err(), "{line:?}");
             assert_eq!(ollama(line.as_bytes()), None, "{line:?}");
         }
     }
@@ -327,7 +366,7 @@ mod tests {
     #[test]
     fn a_member_without_a_name_holds_no_text() {
         let line = br#"{"message":{"content":"","":"x"},"done":false}"#;
-        assert_eq!(ollama(line), parse_ollama(line).ok());
+        assert_eq!(ollama(line).map(|glance| glance.event), decode::ollama(line).ok());
     }
 
     proptest! {
@@ -335,11 +374,11 @@ mod tests {
 
         #[test]
         fn what_is_said_is_what_a_whole_parse_says(chunk in spoiled(&OPENAI), line in spoiled(&OLLAMA)) {
-            if let Some(event) = openai(&chunk) {
-                prop_assert_eq!(Some(event), parse_openai(&chunk).ok());
+            if let Some(Glance { event, .. }) = openai(&chunk) {
+                prop_assert_eq!(Some(event), decode::openai(&chunk).ok());
             }
-            if let Some(event) = ollama(&line) {
-                prop_assert_eq!(Some(event), parse_ollama(&line).ok());
+            if let Some(Glance { event, .. }) = ollama(&line) {
+                prop_assert_eq!(Some(event), decode::ollama(&line).ok());
             }
         }
 
@@ -350,3 +389,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "glance_tests.rs"]
+mod plain;

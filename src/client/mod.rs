@@ -1,8 +1,8 @@
 //! Speaking to model servers: their wire formats, and one request from send to end of stream.
 //!
-//! Decoding is apart from I/O: [`framing`] cuts bytes into payloads, [`decode`] reads one
-//! payload, [`answer`] adds them up; [`stream`] moves the bytes and stamps them, once [`connect`]
-//! says that there is a connection.
+//! Decoding is apart from I/O: [`framing`] cuts bytes into payloads, [`reader`] reads them,
+//! [`answer`] adds them up; [`stream`] moves the bytes and stamps them, once [`connect`] says that
+//! there is a connection.
 //! [`identify`] asks who the server is, [`occupancy`] what it works on. Nothing here retries
 //! a measured request, follows a redirect, or trusts what a server sends.
 
@@ -16,6 +16,7 @@ mod glance;
 pub mod http;
 pub mod identify;
 pub mod occupancy;
+pub mod reader;
 #[cfg(test)]
 mod scripted;
 pub mod stream;

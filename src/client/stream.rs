@@ -14,6 +14,7 @@ use super::decode;
 use super::framing::{Decoder, Framing};
 use super::http::{Client, classify, read_bounded};
 use super::identify::Identified;
+use super::reader::PayloadReader;
 use super::timeline::Timeline;
 use crate::domain::plan::{Api, RequestPlan};
 use crate::domain::{FailureKind, GenerateRequest, RequestFailure, RequestRecord, ServerKind};
@@ -181,14 +182,10 @@ impl Caller {
 
     /// Reads a stream to its end and returns the time of it.
     async fn read(&self, mut response: reqwest::Response, answer: &mut Answer, watch: &mut Watch<'_>) -> Duration {
-        let parse = match self.api {
-            Api::Ollama => decode::ollama,
-            Api::OpenAi | Api::Auto => decode::openai,
-        };
         let framing = if self.api == Api::Ollama { Framing::JsonLines } else { Framing::ServerSentEvents };
-        let mut decoder = Decoder::new(framing);
+        let (mut decoder, mut reader) = (Decoder::new(framing), PayloadReader::new(framing));
         let mut read_bytes = 0_u64;
-        let take = |payload: &[u8], at: Duration, answer: &mut Answer| match parse(payload) {
+        let mut take = |payload: &[u8], at: Duration, answer: &mut Answer| match reader.read(payload) {
             Ok(event) => answer.take(event, at),
             Err(error) => answer.fail(FailureKind::Protocol, &format!("a payload that is not understood: {error}")),
         };

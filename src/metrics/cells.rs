@@ -3,21 +3,15 @@
 //! Values are those of the cell's last valid sample in the running epoch; an epoch that
 //! ends takes its series with it.
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-
-use super::family::{Labelled, Reading, TARGET_LABELS, describe_all, families, unix_seconds, zero_or_one};
+use super::family::{Family, Labelled, Reading, families, unix_seconds, zero_or_one};
 use crate::analysis::estimate::RateEstimate;
 use crate::analysis::optimum::{Best, Optimum};
 use crate::analysis::slots::RowSlots;
 use crate::analysis::step::StepFit;
 use crate::domain::plan::CellDetail;
 use crate::domain::{Cell, Grid, Measurement, Quantiles, Sample};
-use crate::soak::board::{Board, CellSnapshot, TargetSnapshot};
+use crate::soak::board::{CellSnapshot, Snapshot, TargetSnapshot};
 
-const CELL_LABELS: [&str; 4] = ["target", "model", "workers", "batch"];
-const ROW_LABELS: [&str; 3] = ["target", "model", "workers"];
-const OBJECTIVE_LABELS: [&str; 3] = ["target", "model", "objective"];
 /// What an objective names.
 type Named = fn(&Optimum) -> Option<&Best>;
 /// The objectives that there are.
@@ -280,44 +274,20 @@ pub(super) fn series(detail: CellDetail, grid: &Grid) -> usize {
         + STEP_READINGS.len()
 }
 
-/// Collects the results of all targets.
-#[derive(Debug)]
-pub(super) struct Cells {
-    board: Board,
-    detail: CellDetail,
-    descriptions: Vec<Desc>,
-}
-
-impl Cells {
-    pub(super) fn new(board: Board, detail: CellDetail) -> Result<Self, prometheus::Error> {
-        let mut descriptions = describe_all(cell_readings(detail), &CELL_LABELS)?;
-        descriptions.extend(describe_all(ROW_READINGS, &ROW_LABELS)?);
-        descriptions.extend(describe_all(SLOT_READINGS, &ROW_LABELS)?);
-        descriptions.extend(describe_all(OPTIMUM_READINGS, &OBJECTIVE_LABELS)?);
-        descriptions.extend(describe_all(STEP_READINGS, &TARGET_LABELS)?);
-        Ok(Self { board, detail, descriptions })
-    }
-}
-
-impl Collector for Cells {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let snapshot = self.board.snapshot();
-        let targets = || snapshot.targets.values().map(AsRef::as_ref);
-        let cells: Vec<_> =
-            if self.detail == CellDetail::Off { Vec::new() } else { targets().flat_map(shown).collect() };
-        let rows: Vec<_> = targets().flat_map(rows).collect();
-        let crowns: Vec<_> = targets().flat_map(crowns).collect();
-        let steps: Vec<_> = targets().filter_map(step).collect();
-        let cells = families(cell_readings(self.detail), &cells);
-        let slots: Vec<_> = targets().flat_map(row_slots).collect();
-        let of_rows = families(ROW_READINGS, &rows).chain(families(SLOT_READINGS, &slots));
-        let of_targets = families(OPTIMUM_READINGS, &crowns).chain(families(STEP_READINGS, &steps));
-        cells.chain(of_rows).chain(of_targets).collect()
-    }
+/// The results of all targets.
+pub(super) fn collect(snapshot: &Snapshot, detail: CellDetail) -> Vec<Family> {
+    let targets = || snapshot.targets.values().map(AsRef::as_ref);
+    let cells: Vec<_> = if detail == CellDetail::Off { Vec::new() } else { targets().flat_map(shown).collect() };
+    let rows: Vec<_> = targets().flat_map(rows).collect();
+    let crowns: Vec<_> = targets().flat_map(crowns).collect();
+    let steps: Vec<_> = targets().filter_map(step).collect();
+    let slots: Vec<_> = targets().flat_map(row_slots).collect();
+    let mut all = families(cell_readings(detail), &cells);
+    all.extend(families(ROW_READINGS, &rows));
+    all.extend(families(SLOT_READINGS, &slots));
+    all.extend(families(OPTIMUM_READINGS, &crowns));
+    all.extend(families(STEP_READINGS, &steps));
+    all
 }
 
 /// The cells of a target that were attempted, and the copies of them.
@@ -360,6 +330,5 @@ fn step(target: &TargetSnapshot) -> Option<Labelled<StepFit>> {
 }
 
 fn target_labels(target: &TargetSnapshot) -> [(&'static str, &str); 2] {
-    let [name, model] = TARGET_LABELS;
-    [(name, &target.id.name), (model, &target.id.model)]
+    [("target", &target.id.name), ("model", &target.id.model)]
 }

@@ -3,16 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
 
-use super::family::{Labelled, Reading, describe_all, families, unix_seconds, zero_or_one};
+use super::family::{Family, Labelled, Reading, families, unix_seconds, zero_or_one};
 use crate::domain::{BaselineOptimum, Cause, Direction, Measure, Ratio};
-use crate::soak::board::{Board, Changes, TargetSnapshot};
+use crate::soak::board::{Changes, Snapshot, TargetSnapshot};
 
-const OBJECTIVE_LABELS: [&str; 3] = ["target", "model", "objective"];
-const MEASURE_LABELS: [&str; 3] = ["target", "model", "measure"];
-const CAUSE_LABELS: [&str; 4] = ["target", "model", "measure", "cause"];
 /// Objectives that a baseline may have an optimum of.
 const OBJECTIVES: usize = 3;
 
@@ -118,36 +113,16 @@ pub(super) fn series() -> usize {
         + CAUSE_READINGS.len() * measures * Cause::ALL.len()
 }
 
-/// Collects the changes of all targets.
-#[derive(Debug)]
-pub(super) struct ChangeMetrics {
-    board: Board,
-    descriptions: Vec<Desc>,
-}
-
-impl ChangeMetrics {
-    pub(super) fn new(board: Board) -> Result<Self, prometheus::Error> {
-        let mut descriptions = describe_all(OBJECTIVE_READINGS, &OBJECTIVE_LABELS)?;
-        descriptions.extend(describe_all(MEASURE_READINGS, &MEASURE_LABELS)?);
-        descriptions.extend(describe_all(CAUSE_READINGS, &CAUSE_LABELS)?);
-        Ok(Self { board, descriptions })
-    }
-}
-
-impl Collector for ChangeMetrics {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let snapshot = self.board.snapshot();
-        let targets = || snapshot.targets.values().map(AsRef::as_ref);
-        let objectives: Vec<_> = targets().flat_map(objectives).collect();
-        let measures: Vec<_> = targets().flat_map(measures).collect();
-        let causes: Vec<_> = targets().flat_map(causes).collect();
-        let of_objectives = families(OBJECTIVE_READINGS, &objectives);
-        of_objectives.chain(families(MEASURE_READINGS, &measures)).chain(families(CAUSE_READINGS, &causes)).collect()
-    }
+/// The changes of all targets.
+pub(super) fn collect(snapshot: &Snapshot) -> Vec<Family> {
+    let targets = || snapshot.targets.values().map(AsRef::as_ref);
+    let objectives: Vec<_> = targets().flat_map(objectives).collect();
+    let measures: Vec<_> = targets().flat_map(measures).collect();
+    let causes: Vec<_> = targets().flat_map(causes).collect();
+    let mut all = families(OBJECTIVE_READINGS, &objectives);
+    all.extend(families(MEASURE_READINGS, &measures));
+    all.extend(families(CAUSE_READINGS, &causes));
+    all
 }
 
 fn objectives(target: &TargetSnapshot) -> impl Iterator<Item = Labelled<OfObjective>> {

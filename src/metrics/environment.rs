@@ -2,12 +2,9 @@
 //!
 //! The counters are those of the history, so that they go on after a restart.
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-
-use super::family::{Family, describe, unix_seconds};
+use super::family::{Family, unix_seconds};
 use crate::domain::Component;
-use crate::soak::board::{Board, TargetSnapshot};
+use crate::soak::board::{Snapshot, TargetSnapshot};
 
 const INFO: (&str, &str) =
     ("llmsoak_environment_info", "What the running epoch is of; what nobody tells is empty. One series a target.");
@@ -34,50 +31,24 @@ pub(super) fn series() -> usize {
     info + 2 * Component::ALL.len()
 }
 
-/// Collects the environments of all targets.
-#[derive(Debug)]
-pub(super) struct Environments {
-    board: Board,
-    descriptions: Vec<Desc>,
-}
-
-impl Environments {
-    pub(super) fn new(board: Board) -> Result<Self, prometheus::Error> {
-        let labels = [&["target", "model"][..], &FACTS].concat();
-        let by_component = ["target", "model", "component"];
-        let descriptions = vec![
-            describe(INFO.0, INFO.1, &labels)?,
-            describe(CHANGES.0, CHANGES.1, &by_component)?,
-            describe(CHANGED.0, CHANGED.1, &by_component)?,
-        ];
-        Ok(Self { board, descriptions })
-    }
-}
-
-impl Collector for Environments {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let snapshot = self.board.snapshot();
-        let [mut info, mut changes, mut changed] = [INFO, CHANGES, CHANGED].map(|(name, help)| Family::new(name, help));
-        for target in snapshot.targets.values().map(AsRef::as_ref) {
-            let of_target = [("target", &*target.id.name), ("model", &*target.id.model)];
-            let labels: Vec<_> = of_target.into_iter().chain(facts(target)).collect();
-            info.add(&labels, 1.0);
-            for component in Component::ALL {
-                let [name, model] = of_target;
-                let labels = [name, model, ("component", component.as_str())];
-                let known = target.environment_changes.of(*component);
-                changes.add(&labels, known.map_or(0.0, |change| change.count as f64));
-                if let Some(change) = known {
-                    changed.add(&labels, unix_seconds(change.last_at));
-                }
+/// The environments of all targets.
+pub(super) fn collect(snapshot: &Snapshot) -> [Family; 3] {
+    let [mut info, mut changes, mut changed] = [INFO, CHANGES, CHANGED].map(|(name, help)| Family::new(name, help));
+    for target in snapshot.targets.values().map(AsRef::as_ref) {
+        let of_target = [("target", &*target.id.name), ("model", &*target.id.model)];
+        let labels: Vec<_> = of_target.into_iter().chain(facts(target)).collect();
+        info.add(&labels, 1.0);
+        for component in Component::ALL {
+            let [name, model] = of_target;
+            let labels = [name, model, ("component", component.as_str())];
+            let known = target.environment_changes.of(*component);
+            changes.add(&labels, known.map_or(0.0, |change| change.count as f64));
+            if let Some(change) = known {
+                changed.add(&labels, unix_seconds(change.last_at));
             }
         }
-        [info, changes, changed].map(Family::finish).into()
     }
+    [info, changes, changed]
 }
 
 fn facts(target: &TargetSnapshot) -> impl Iterator<Item = (&'static str, &str)> {

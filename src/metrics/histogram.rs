@@ -74,15 +74,6 @@ impl Key {
     }
 }
 
-/// The names of all labels.
-pub(super) fn label_names(labels: HistogramLabels) -> &'static [&'static str] {
-    match labels {
-        HistogramLabels::None => &["target", "model"],
-        HistogramLabels::Workers => &["target", "model", "workers"],
-        HistogramLabels::WorkersAndBatch => &["target", "model", "workers", "batch"],
-    }
-}
-
 /// What all targets' histograms are like.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
@@ -105,10 +96,6 @@ struct Distribution {
 impl Shape {
     pub(super) fn new(plan: &MetricsPlan) -> Self {
         Self { plan: Arc::new(plan.clone()) }
-    }
-
-    pub(super) fn label_names(&self) -> &'static [&'static str] {
-        label_names(self.plan.histogram_labels)
     }
 
     /// Makes the histograms of a grid and drops those of the one before.
@@ -151,7 +138,7 @@ impl Shape {
             let [workers, batch] = [key.workers, key.batch].map(|number| number.map(|number| number.to_string()));
             let further = workers.as_deref().into_iter().chain(batch.as_deref());
             let values = [&*id.name, &*id.model].into_iter().chain(further);
-            let labels: Vec<_> = self.label_names().iter().copied().zip(values).collect();
+            let labels: Vec<_> = ["target", "model", "workers", "batch"].into_iter().zip(values).collect();
             let buckets = bounds(&self.plan, measure).iter().copied().zip(distribution.counts.iter().copied());
             let beyond = distribution.counts.last().copied().unwrap_or(0);
             family.add_histogram(&labels, buckets, beyond, distribution.sum);

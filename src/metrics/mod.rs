@@ -4,7 +4,7 @@
 //! state comes from one snapshot of the board, so that one scrape sees one state
 //! ([`state`], [`environment`], [`cells`], [`changes`]). Each part lists its families in tables,
 //! from which [`size`] also says how many series they will be, and [`figures`] what their
-//! values are, for those who do not scrape. The `prometheus` crate stays in this folder.
+//! values are, for those who do not scrape.
 
 mod cells;
 mod changes;
@@ -15,44 +15,37 @@ mod histogram;
 mod process;
 pub mod size;
 mod state;
+mod system;
 #[cfg(test)]
 mod tests;
 mod work;
 
 pub use process::{LogCounter, NotificationCounter, ProcessSources, ReloadStatus, ReportCounter};
 
-use prometheus::{Registry, TextEncoder};
-
 use crate::domain::Event;
-use crate::domain::plan::MetricsPlan;
+use crate::domain::plan::{CellDetail, MetricsPlan};
 use crate::soak::Board;
 
 /// The content type of the text format.
-pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
-/// All families, on a registry of their own.
+/// All families.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    board: Board,
+    sources: ProcessSources,
+    cells: CellDetail,
     work: work::Work,
 }
 
 impl Metrics {
-    /// Registers every family. The board's targets have their series from now on, others
-    /// once they join.
-    pub fn new(board: Board, sources: ProcessSources, plan: &MetricsPlan) -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        process::register(&registry, board.clone(), sources)?;
+    /// The board's targets have their series from now on, others once they join.
+    pub fn new(board: Board, sources: ProcessSources, plan: &MetricsPlan) -> Self {
         let work = work::Work::new(plan);
         for target in board.snapshot().targets.values() {
             work.adopt(&target.id, target.grid.as_deref());
         }
-        registry.register(Box::new(work::Works::new(work.clone())?))?;
-        registry.register(Box::new(state::States::new(board.clone())?))?;
-        registry.register(Box::new(changes::ChangeMetrics::new(board.clone())?))?;
-        registry.register(Box::new(environment::Environments::new(board.clone())?))?;
-        registry.register(Box::new(cells::Cells::new(board, plan.cells)?))?;
-        Ok(Self { registry, work })
+        Self { board, sources, cells: plan.cells, work }
     }
 
     /// Counts what an event says.
@@ -61,7 +54,14 @@ impl Metrics {
     }
 
     /// All families in the text format, version 0.0.4.
-    pub fn render(&self) -> Result<String, prometheus::Error> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+    pub fn render(&self) -> String {
+        let snapshot = self.board.snapshot();
+        let mut all = process::collect(&snapshot, &self.sources);
+        all.extend(self.work.collect());
+        all.extend(state::collect(&snapshot));
+        all.extend(changes::collect(&snapshot));
+        all.extend(environment::collect(&snapshot));
+        all.extend(cells::collect(&snapshot, self.cells));
+        family::page(all)
     }
 }

@@ -6,22 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::core::{Collector, Desc};
-use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::MetricFamily;
-use prometheus::{IntGaugeVec, Opts, Registry};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::family::{
-    Family, Labelled, Reading, TARGET_LABELS, describe, describe_all, families, series_of_histogram, unix_seconds,
-    zero_or_one,
-};
+use super::family::{Family, Labelled, Reading, families, series_of_histogram, unix_seconds, zero_or_one};
+use super::system;
 use crate::domain::TargetId;
 use crate::domain::notify::Sink;
 use crate::soak::LagMeter;
-use crate::soak::board::Board;
+use crate::soak::board::Snapshot;
 use crate::store::WriterStatus;
 
 /// Counts log lines by level. Cheap to clone; a layer of the subscriber.
@@ -147,17 +141,6 @@ pub struct ProcessSources {
     pub storage: WriterStatus,
 }
 
-pub(super) fn register(registry: &Registry, board: Board, sources: ProcessSources) -> Result<(), prometheus::Error> {
-    let help = "The version, revision and compiler that this program was built from.";
-    let build = IntGaugeVec::new(Opts::new("llmsoak_build_info", help), &["version", "revision", "rustc"])?;
-    build
-        .get_metric_with_label_values(&[env!("CARGO_PKG_VERSION"), env!("LLMSOAK_REVISION"), env!("LLMSOAK_RUSTC")])?
-        .set(1);
-    registry.register(Box::new(build))?;
-    registry.register(Box::new(ProcessCollector::for_self()))?;
-    registry.register(Box::new(Process::new(board, sources)?))
-}
-
 const READINGS: &[Reading<ProcessSources>] = &[
     Reading {
         name: "llmsoak_config_last_reload_successful",
@@ -212,6 +195,8 @@ const NOTIFICATION_READINGS: &[Reading<Notifications>] = &[
     },
 ];
 
+const BUILD: (&str, &str) =
+    ("llmsoak_build_info", "The version, revision and compiler that this program was built from.");
 const LOG: (&str, &str) = ("llmsoak_log_messages_total", "Log lines by level, whether shown or not.");
 const LAG: (&str, &str) =
     ("llmsoak_event_loop_lag_seconds", "How late the measuring runtime's own timers fire: the client's distortion.");
@@ -222,9 +207,8 @@ const LAG_BOUNDS: [u64; 10] = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 
 /// How many series there are here without any target.
 pub(super) fn series() -> usize {
     let build = 1;
-    let system = ProcessCollector::for_self().desc().len();
     let notifications = NOTIFICATION_READINGS.len() * Sink::ALL.len();
-    build + system + READINGS.len() + notifications + LEVELS.len() + series_of_histogram(LAG_BOUNDS.len())
+    build + system::series() + READINGS.len() + notifications + LEVELS.len() + series_of_histogram(LAG_BOUNDS.len())
 }
 
 /// How many series a target has here once a report of it was written.
@@ -232,67 +216,47 @@ pub(super) fn series_of_target() -> usize {
     REPORT_READINGS.len()
 }
 
-#[derive(Debug)]
-struct Process {
-    board: Board,
-    sources: ProcessSources,
-    descriptions: Vec<Desc>,
+/// The families of the process. Reports are those of the targets that there are: one that has
+/// left leaves nothing behind.
+pub(super) fn collect(snapshot: &Snapshot, sources: &ProcessSources) -> Vec<Family> {
+    let singles = [Labelled::new(&[], sources)];
+    let of = |id: &TargetId| Labelled::new(&[("target", &id.name), ("model", &id.model)], sources.reports.of(id));
+    let reports: Vec<_> = snapshot.targets.values().map(|target| of(&target.id)).collect();
+    let counts = Sink::ALL.iter().zip(sources.notifications.counts.iter());
+    let notifications: Vec<Labelled<&Notifications>> =
+        counts.map(|(sink, counts)| Labelled::new(&[("sink", sink.as_str())], counts)).collect();
+    let mut all = families(READINGS, &singles);
+    all.extend(families(REPORT_READINGS, &reports));
+    all.extend(families(NOTIFICATION_READINGS, &notifications));
+    all.extend([build(), log(&sources.log), lag(&sources.lag)]);
+    all.extend(system::collect());
+    all
 }
 
-impl Process {
-    fn new(board: Board, sources: ProcessSources) -> Result<Self, prometheus::Error> {
-        let mut descriptions = describe_all(READINGS, &[])?;
-        descriptions.extend(describe_all(REPORT_READINGS, &TARGET_LABELS)?);
-        descriptions.extend(describe_all(NOTIFICATION_READINGS, &["sink"])?);
-        descriptions.push(describe(LOG.0, LOG.1, &["level"])?);
-        descriptions.push(describe(LAG.0, LAG.1, &[])?);
-        Ok(Self { board, sources, descriptions })
-    }
-
-    fn log(&self) -> MetricFamily {
-        let mut family = Family::new(LOG.0, LOG.1);
-        for ((_, level), count) in LEVELS.iter().zip(self.sources.log.counts.iter()) {
-            family.add(&[("level", level)], count.load(Ordering::Relaxed) as f64);
-        }
-        family.finish()
-    }
-
-    fn lag(&self) -> MetricFamily {
-        let counts = self.sources.lag.counts();
-        let mut below = 0;
-        let buckets = LAG_BOUNDS.map(|microseconds| {
-            let at_most = counts.at_most(Duration::from_micros(microseconds));
-            let within = at_most - std::mem::replace(&mut below, at_most);
-            (microseconds as f64 / 1e6, within)
-        });
-        let mut family = Family::histogram(LAG.0, LAG.1);
-        family.add_histogram(&[], buckets, counts.total() - below, counts.sum.as_secs_f64());
-        family.finish()
-    }
-
-    /// Of the targets that there are: one that has left leaves nothing behind.
-    fn reports(&self) -> Vec<Labelled<Reports>> {
-        let of =
-            |id: &TargetId| Labelled::new(&[("target", &id.name), ("model", &id.model)], self.sources.reports.of(id));
-        self.board.snapshot().targets.values().map(|target| of(&target.id)).collect()
-    }
+fn build() -> Family {
+    let mut family = Family::new(BUILD.0, BUILD.1);
+    let (version, revision) = (env!("CARGO_PKG_VERSION"), env!("LLMSOAK_REVISION"));
+    family.add(&[("version", version), ("revision", revision), ("rustc", env!("LLMSOAK_RUSTC"))], 1.0);
+    family
 }
 
-impl Collector for Process {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
+fn log(log: &LogCounter) -> Family {
+    let mut family = Family::new(LOG.0, LOG.1);
+    for ((_, level), count) in LEVELS.iter().zip(log.counts.iter()) {
+        family.add(&[("level", level)], count.load(Ordering::Relaxed) as f64);
     }
+    family
+}
 
-    fn collect(&self) -> Vec<MetricFamily> {
-        let singles = [Labelled::new(&[], &self.sources)];
-        let reports = self.reports();
-        let counts = Sink::ALL.iter().zip(self.sources.notifications.counts.iter());
-        let notifications: Vec<Labelled<&Notifications>> =
-            counts.map(|(sink, counts)| Labelled::new(&[("sink", sink.as_str())], counts)).collect();
-        families(READINGS, &singles)
-            .chain(families(REPORT_READINGS, &reports))
-            .chain(families(NOTIFICATION_READINGS, &notifications))
-            .chain([self.log(), self.lag()])
-            .collect()
-    }
+fn lag(meter: &LagMeter) -> Family {
+    let counts = meter.counts();
+    let mut below = 0;
+    let buckets = LAG_BOUNDS.map(|microseconds| {
+        let at_most = counts.at_most(Duration::from_micros(microseconds));
+        let within = at_most - std::mem::replace(&mut below, at_most);
+        (microseconds as f64 / 1e6, within)
+    });
+    let mut family = Family::histogram(LAG.0, LAG.1);
+    family.add_histogram(&[], buckets, counts.total() - below, counts.sum.as_secs_f64());
+    family
 }

@@ -1,13 +1,8 @@
 //! The state of each target's work: gauges over a snapshot.
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-
-use super::family::{
-    Family, Labelled, Reading, TARGET_LABELS, describe, describe_all, families, unix_seconds, zero_or_one,
-};
+use super::family::{Family, Labelled, Reading, families, unix_seconds, zero_or_one};
 use crate::domain::SchedulerState;
-use crate::soak::board::{Board, TargetSnapshot};
+use crate::soak::board::{Snapshot, TargetSnapshot};
 
 pub(super) const READINGS: &[Reading<TargetSnapshot>] = &[
     Reading {
@@ -91,43 +86,23 @@ pub(super) fn series() -> usize {
     READINGS.len() + SchedulerState::ALL.len() + info
 }
 
-/// Collects the states of all targets.
-#[derive(Debug)]
-pub(super) struct States {
-    board: Board,
-    descriptions: Vec<Desc>,
-}
-
-impl States {
-    pub(super) fn new(board: Board) -> Result<Self, prometheus::Error> {
-        let mut descriptions = describe_all(READINGS, &TARGET_LABELS)?;
-        descriptions.push(describe(STATE.0, STATE.1, &["target", "model", "state"])?);
-        descriptions.push(describe(INFO.0, INFO.1, &["target", "model", "api", "server", "url"])?);
-        Ok(Self { board, descriptions })
-    }
-}
-
-impl Collector for States {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let snapshot = self.board.snapshot();
-        let mut targets = Vec::new();
-        let (mut states, mut info) = (Family::new(STATE.0, STATE.1), Family::new(INFO.0, INFO.1));
-        for target in snapshot.targets.values().map(AsRef::as_ref) {
-            let (name, model) = (("target", &*target.id.name), ("model", &*target.id.model));
-            targets.push(Labelled::new(&[name, model], target));
-            for state in SchedulerState::ALL {
-                states.add(&[name, model, ("state", state.as_str())], zero_or_one(*state == target.state));
-            }
-            if let Some(identity) = &target.identity {
-                let api = target.epoch.as_ref().and_then(|epoch| epoch.load.get("api")).map_or("", String::as_str);
-                let server = identity.kind.as_str();
-                info.add(&[name, model, ("api", api), ("server", server), ("url", &target.url)], 1.0);
-            }
+/// The states of all targets.
+pub(super) fn collect(snapshot: &Snapshot) -> Vec<Family> {
+    let mut targets = Vec::new();
+    let (mut states, mut info) = (Family::new(STATE.0, STATE.1), Family::new(INFO.0, INFO.1));
+    for target in snapshot.targets.values().map(AsRef::as_ref) {
+        let (name, model) = (("target", &*target.id.name), ("model", &*target.id.model));
+        targets.push(Labelled::new(&[name, model], target));
+        for state in SchedulerState::ALL {
+            states.add(&[name, model, ("state", state.as_str())], zero_or_one(*state == target.state));
         }
-        families(READINGS, &targets).chain([states, info].map(Family::finish)).collect()
+        if let Some(identity) = &target.identity {
+            let api = target.epoch.as_ref().and_then(|epoch| epoch.load.get("api")).map_or("", String::as_str);
+            let server = identity.kind.as_str();
+            info.add(&[name, model, ("api", api), ("server", server), ("url", &target.url)], 1.0);
+        }
     }
+    let mut all = families(READINGS, &targets);
+    all.extend([states, info]);
+    all
 }

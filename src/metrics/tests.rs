@@ -43,7 +43,7 @@ impl Stage {
             lag: LagMeter::default(),
             storage: WriterStatus::default(),
         };
-        let metrics = Metrics::new(board.clone(), sources, plan).expect("can be registered");
+        let metrics = Metrics::new(board.clone(), sources, plan);
         Self { board, metrics, reports, reload }
     }
 
@@ -85,7 +85,7 @@ impl Stage {
     }
 
     fn text(&self) -> String {
-        self.metrics.render().expect("can be rendered")
+        self.metrics.render()
     }
 
     fn series(&self) -> Vec<String> {

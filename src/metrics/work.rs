@@ -6,10 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-
-use super::family::{Family, Labelled, Reading, TARGET_LABELS, describe, describe_all, families};
+use super::family::{Family, Labelled, Reading, families};
 use super::histogram::{self, HISTOGRAMS, Histograms, Shape};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::MetricsPlan;
@@ -154,6 +151,32 @@ impl Work {
         }
     }
 
+    /// The families of all targets.
+    pub(super) fn collect(&self) -> Vec<Family> {
+        let targets = self.targets();
+        let counts: Vec<_> = targets.values().map(|target| Labelled::new(&target.labels(), &target.counts)).collect();
+        let mut all = families(READINGS, &counts);
+        let splits = SPLITS.iter().map(|split| {
+            let mut family = Family::new(split.name, split.help);
+            for target in targets.values() {
+                let [name, model] = target.labels();
+                for (value, count) in (split.values)(&target.counts) {
+                    family.add(&[name, model, (split.label, value)], count as f64);
+                }
+            }
+            family
+        });
+        let histograms = HISTOGRAMS.iter().map(|(measure, name, help)| {
+            let mut family = Family::histogram(name, help);
+            for Target { id, counts } in targets.values() {
+                self.shape.write(&mut family, *measure, id, &counts.histograms);
+            }
+            family
+        });
+        all.extend(splits.chain(histograms));
+        all
+    }
+
     pub(super) fn observe(&self, event: &Event) {
         let id = &event.target;
         match &event.happening {
@@ -255,55 +278,5 @@ impl Counts {
     fn add_latencies(&mut self, sample: &Sample, latencies: &Latencies, shape: &Shape) {
         self.requests_without_inter_token_latency += u64::from(latencies.requests_without_inter_token_latency);
         shape.add(&mut self.histograms, sample.cell, latencies);
-    }
-}
-
-/// Collects the work of all targets.
-#[derive(Debug)]
-pub(super) struct Works {
-    work: Work,
-    descriptions: Vec<Desc>,
-}
-
-impl Works {
-    pub(super) fn new(work: Work) -> Result<Self, prometheus::Error> {
-        let mut descriptions = describe_all(READINGS, &TARGET_LABELS)?;
-        for split in SPLITS {
-            descriptions.push(describe(split.name, split.help, &["target", "model", split.label])?);
-        }
-        for (_, name, help) in HISTOGRAMS {
-            descriptions.push(describe(name, help, work.shape.label_names())?);
-        }
-        Ok(Self { work, descriptions })
-    }
-}
-
-impl Collector for Works {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let targets = self.work.targets();
-        let counts: Vec<_> = targets.values().map(|target| Labelled::new(&target.labels(), &target.counts)).collect();
-        let plain = families(READINGS, &counts);
-        let splits = SPLITS.iter().map(|split| {
-            let mut family = Family::new(split.name, split.help);
-            for target in targets.values() {
-                let [name, model] = target.labels();
-                for (value, count) in (split.values)(&target.counts) {
-                    family.add(&[name, model, (split.label, value)], count as f64);
-                }
-            }
-            family.finish()
-        });
-        let histograms = HISTOGRAMS.iter().map(|(measure, name, help)| {
-            let mut family = Family::histogram(name, help);
-            for Target { id, counts } in targets.values() {
-                self.work.shape.write(&mut family, *measure, id, &counts.histograms);
-            }
-            family.finish()
-        });
-        plain.chain(splits).chain(histograms).collect()
     }
 }

@@ -1,4 +1,5 @@
-//! Running other programs: a model server as a child, and hooks that run to their end.
+//! Running other programs: a model server as a child, and hooks that run to their end. And
+//! running what can wait, on threads that come last.
 //!
 //! Nothing that llmsoak starts may outlive it by accident, whichever way it ends. So each program
 //! runs below a supervisor, `llmsoak supervise`, a small process between the two: it holds
@@ -10,6 +11,7 @@
 //! Linux only: who descends from whom is read from `/proc`.
 
 mod answer;
+mod background;
 mod child;
 mod failure;
 mod hook;
@@ -20,6 +22,7 @@ mod supervisor;
 mod tree;
 
 pub use answer::answer_of;
+pub use background::in_background;
 pub use failure::{Ending, ProcessFailure};
 pub use hook::run_hook;
 pub use server::{ServerProcess, parallel_of, slots_of_local_ollama};

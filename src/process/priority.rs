@@ -1,9 +1,18 @@
-//! Which priority the system gives to what is started here: the ordinary one.
+//! Which priority the system gives to what is started here: the ordinary one, or less.
 //!
 //! The threads that measure may have raised theirs, and what they start inherits it. A
 //! server that ran before the threads that measure it would spoil what they measure.
 
 use rustix::process::{Pid, getpid, getppid, getpriority_process, setpriority_process};
+
+/// The niceness of what can wait: a tenth of the share of ordinary threads, so that it gets
+/// done on a busy machine, too.
+const PATIENT: i32 = 10;
+
+/// Lets this thread run after all others.
+pub(super) fn come_last() {
+    let _ = setpriority_process(None, PATIENT);
+}
 
 /// Gives this thread the priority that the process has as a whole.
 pub(super) fn be_as_the_process() {

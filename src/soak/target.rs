@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedMutexGuard, watch};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +34,7 @@ use crate::domain::{
     Cell, Cost, Epoch, FailureKind, Grid, Happening, Load, RequestFailure, RequestRecord, SchedulerState,
     ServerIdentity,
 };
+use crate::process::in_background;
 use crate::store::{CycleStart, Sighting, Writer};
 
 /// The pause after the first failure to reach the server; it doubles up to [`LONGEST_PAUSE`].
@@ -411,7 +411,7 @@ impl<B: Backend> TargetRunner<B> {
             ScheduleMode::Full => choose(),
             // Takes long enough to delay others, who may be in the middle of a sample.
             ScheduleMode::Adaptive => {
-                spawn_blocking(choose).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+                in_background(choose).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             }
         };
         let cells = self.in_order(chosen.samples().collect(), &schedule, cycle);

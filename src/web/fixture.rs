@@ -39,7 +39,7 @@ pub(super) fn app(board: Board, reports: impl Into<PathBuf>) -> App {
         lag: LagMeter::default(),
         storage: WriterStatus::default(),
     };
-    let metrics = Arc::new(Metrics::new(board.clone(), sources, &MetricsPlan::default()).expect("can be registered"));
+    let metrics = Arc::new(Metrics::new(board.clone(), sources, &MetricsPlan::default()));
     let (clock, readiness) = (WallClock::anchored(now()), Readiness::default());
     let reports = reports.into();
     // As a daemon's: its reports lie in a folder of the storage.

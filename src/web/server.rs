@@ -1,5 +1,6 @@
 //! The routes, and what holds for all of them.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Ne
 }
 
 async fn metrics(State(app): Desk) -> Result<Response, Fault> {
-    let page = aside(move || app.metrics.render()).await?;
+    let page = aside(move || Ok::<_, Infallible>(app.metrics.render())).await?;
     Ok(([(CONTENT_TYPE, METRICS_TYPE)], page).into_response())
 }
 

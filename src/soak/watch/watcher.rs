@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
-use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::recall::{self, Held};
@@ -15,6 +14,7 @@ use super::target::TargetWatch;
 use crate::analysis::regression::Alarms;
 use crate::domain::plan::RegressionPlan;
 use crate::domain::{BaselineOrder, Epoch, EstimatePlan, Event, Happening, TargetId};
+use crate::process::in_background;
 use crate::soak::bus::Bus;
 use crate::store::{Reader, StoreError};
 
@@ -195,14 +195,14 @@ impl Watcher {
         }
     }
 
-    /// Asks the history, on a thread that may wait for the disk. What fails is logged, and the
+    /// Asks the history, on a thread that may wait. What fails is logged, and the
     /// watch goes on with what it knows.
     async fn ask<T: Send + 'static>(
         &mut self,
         question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Option<T> {
         let (folder, history) = (self.folder.clone(), self.history.take());
-        let asked = spawn_blocking(move || {
+        let asked = in_background(move || {
             let history = history.map_or_else(|| Reader::open(&folder), Ok)?;
             let answer = question(&history)?;
             Ok::<_, StoreError>((history, answer))
@@ -216,7 +216,7 @@ impl Watcher {
                 tracing::error!(%error, "the history cannot be asked for changes");
                 None
             }
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
     }
 }
