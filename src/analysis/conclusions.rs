@@ -192,9 +192,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::analysis::interval::normal_quantile;
+    use crate::analysis::interval::{Interval, normal_quantile};
     use crate::analysis::measure::tests::stream;
     use crate::analysis::measure::{Circumstances, measure};
+    use crate::analysis::slots::{EffectiveSlots, Witness};
     use crate::domain::{EpochId, InvalidReason, ReferenceCell, SampleWindow, ServiceLevel, TargetId};
 
     /// A batch through that many slots, a token every 20 ms + 2 ms a stream, at a speed.
@@ -308,5 +309,26 @@ mod tests {
         let conclusions = Conclusions::of(&question(&grid), []);
         assert_eq!((conclusions.optimum, conclusions.step), (None, None));
         assert!(conclusions.rows.iter().all(|row| row.verdict == SlotsVerdict::Unknown));
+    }
+
+    #[test]
+    fn a_cell_tells_of_the_step_by_its_steady_rate_or_by_its_waves() {
+        let (grid, cell) = (Grid::new(&[3], &[4], true).expect("sound"), Cell::new(3, 4));
+        let rates = RateEstimates::of(&BTreeMap::from([(cell, vec![100.0; 3])]));
+        let slots =
+            EffectiveSlots { slots: 3.0, interval: Interval::around(3.0, 0.5), witness: Witness::Streams, samples: 3 };
+        let row = |verdict, effective| RowSlots { requested: 3, reported: None, effective, verdict };
+        let points = |steady, row| {
+            let service = CellService { steady_tokens_per_second: steady, ..CellService::default() };
+            step_points(&grid, &rates, &[(cell, service)].into(), &[row])
+        };
+        let granted = row(SlotsVerdict::Granted, Some(slots));
+        let point = |waves, streams, seconds| vec![StepPoint { cell, waves, streams, seconds }];
+        let [whole] = points(None, granted)[..] else { panic!("one cell") };
+        assert_eq!((whole.waves, whole.streams), (2.0, 4.0));
+        assert!((whole.seconds - 0.04).abs() < 1e-12, "{whole:?}");
+        assert_eq!(points(Some(50.0), granted), point(1.0, 3.0, 0.06));
+        assert_eq!(points(None, row(SlotsVerdict::OutOfLine, Some(slots))), []);
+        assert_eq!(points(None, row(SlotsVerdict::Unknown, None)), []);
     }
 }

@@ -168,4 +168,40 @@ mod tests {
         assert!(Drift::of(&points(|_| 0.0)).is_none());
         assert!(Drift::of(&points(|_| 0.0)[..3]).is_none());
     }
+
+    /// The sizes of a drift in samples that are changed by `change`, and its factor at a time.
+    fn sizes(at_seconds: f64, change: impl Fn(ReferencePoint) -> ReferencePoint) -> (f64, f64, f64) {
+        let points: Vec<_> = points(|at| 0.05 - 0.1 * at / 1_200.0).into_iter().map(change).collect();
+        let drift = Drift::of(&points).expect("a drift of 10 %");
+        (drift.scale(), drift.level(), drift.log_factor(at_seconds))
+    }
+
+    #[test]
+    fn a_drift_is_the_same_on_other_clocks_and_for_other_rates() {
+        let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-6;
+        let (scale, level, factor) = sizes(600.0, |point| point);
+        let later = sizes(5_600.0, |p| ReferencePoint { at_seconds: p.at_seconds + 5_000.0, ..p });
+        assert!(close(later.0, scale) && close(later.2, factor), "{later:?}");
+        let slower = sizes(6_000.0, |p| ReferencePoint { at_seconds: 10.0 * p.at_seconds, ..p });
+        assert!(close(slower.0, scale) && close(slower.2, factor), "{slower:?}");
+        let faster = sizes(600.0, |p| ReferencePoint { tokens_per_second: 7.0 * p.tokens_per_second, ..p });
+        assert!(close(faster.0, scale) && close(faster.1, 7.0 * level) && close(faster.2, factor), "{faster:?}");
+        // Twice the drift and twice the noise.
+        let twice =
+            sizes(600.0, |p| ReferencePoint { tokens_per_second: 100.0 * (p.tokens_per_second / 100.0).powi(2), ..p });
+        assert!(close(twice.0, 2.0 * scale) && close(twice.2, 2.0 * factor), "{twice:?}");
+    }
+
+    #[test]
+    fn what_shows_no_rate_or_no_time_shows_no_drift() {
+        let slope = |at: f64| 0.05 - 0.1 * at / 1_200.0;
+        let mut points = points(slope);
+        let factor = Drift::of(&points).expect("a drift").log_factor(600.0);
+        points.insert(20, ReferencePoint { at_seconds: 590.0, tokens_per_second: 0.0 });
+        assert_eq!(Drift::of(&points).expect("a drift").log_factor(600.0), factor);
+        let at_once: Vec<_> = points.iter().map(|p| ReferencePoint { at_seconds: 9.0, ..*p }).collect();
+        assert!(Drift::of(&at_once).is_none());
+        let alike: Vec<_> = points.iter().map(|p| ReferencePoint { tokens_per_second: 9.0, ..*p }).collect();
+        assert!(Drift::of(&alike).is_none());
+    }
 }

@@ -336,6 +336,98 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn prompts_are_processed_at_the_rate_of_what_was_not_cached() {
+        let told = |prompt: Option<u64>, cached: Option<u64>, milliseconds: Option<u64>| {
+            let mut record = stream(0, &[100, 110], 110);
+            (record.tokens.prompt, record.tokens.cached_prompt) = (prompt, cached);
+            record.timings.prompt = milliseconds.map(Duration::from_millis);
+            record
+        };
+        let rate = |records: &[RequestRecord]| measured(records, 2, None).0.prompt_tokens_per_second;
+        let whole = told(Some(10), None, Some(30));
+        assert_eq!(rate(&[told(Some(10), Some(4), Some(20)), whole.clone()]), Some(320.0));
+        assert_eq!(rate(&[told(Some(4), Some(10), Some(20)), whole.clone()]), Some(200.0));
+        assert_eq!(rate(&[told(Some(10), None, None), whole.clone()]), None);
+        assert_eq!(rate(&[told(None, None, Some(20)), whole]), None);
+        assert_eq!(rate(&[told(Some(10), None, Some(0))]), None, "in no time there is no rate");
+    }
+
+    #[test]
+    fn a_peak_is_held_for_half_a_median_gap() {
+        // Gaps of 10 ms; the two overlap for so many milliseconds.
+        for (overlap, peak) in [(4, 1), (5, 2)] {
+            let records = [stream(0, &every(10, 100, 11), 200), stream(0, &every(10, 200 - overlap, 11), 300)];
+            assert_eq!(measured(&records, 2, None).0.observed_parallelism_peak, Some(peak), "{overlap}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_of_no_tokens_leaves_the_others_uncounted() {
+        let mut record = stream(0, &[100, 130, 150], 150);
+        for (chunk, tokens) in record.chunks.iter_mut().zip([1, 0, 2]) {
+            chunk.tokens = Some(tokens);
+        }
+        // As many tokens as chunks all the same: one each.
+        assert_eq!(measured(&[record.clone()], 1, None).1.inter_token_latency.len(), 2);
+        record.tokens.output = 6;
+        assert_eq!(measured(&[record], 1, None).1.requests_without_inter_token_latency, 1);
+    }
+
+    #[test]
+    fn a_steady_stretch_is_at_least_five_gaps_long() {
+        // Two streams overlap for so many gaps of 10 ms.
+        for (gaps, is_steady) in [(4, false), (5, true)] {
+            let records =
+                [stream(0, &every(10, 100, 11), 200), stream(0, &every(10, 200 - 10 * gaps, 11), 300 - 10 * gaps)];
+            let steady = measured(&records, 2, None).0.steady_tokens_per_second;
+            assert_eq!(steady.is_some(), is_steady, "{gaps}: {steady:?}");
+        }
+        // One whose streams never overlap has none.
+        let apart = [stream(0, &every(10, 100, 11), 200), stream(0, &every(10, 300, 11), 400)];
+        assert_eq!(measured(&apart, 2, None).0.steady_tokens_per_second, None);
+    }
+
+    #[test]
+    fn windows_are_open_at_their_start() {
+        let ms = Duration::from_millis;
+        let windows = Windows::new(vec![(ms(10), ms(20)), (ms(30), ms(50))]);
+        assert_eq!(windows.total(), ms(30));
+        let seen = [5, 10, 11, 20, 25, 30, 40, 50, 60].map(|at| (windows.contains(ms(at)), windows.elapsed(ms(at))));
+        let expected = [
+            (false, 0),
+            (false, 0),
+            (true, 1),
+            (true, 10),
+            (false, 10),
+            (false, 10),
+            (true, 20),
+            (true, 30),
+            (false, 30),
+        ];
+        assert_eq!(seen, expected.map(|(inside, elapsed)| (inside, ms(elapsed))));
+    }
+
+    #[test]
+    fn a_chunk_counts_for_the_part_of_its_gap_that_lies_inside() {
+        let ms = Duration::from_millis;
+        let within = |chunks: &[u64], tokens: Option<&[u32]>| {
+            let mut record = stream(0, chunks, 100);
+            for (chunk, tokens) in record.chunks.iter_mut().zip(tokens.unwrap_or_default()) {
+                chunk.tokens = Some(*tokens);
+            }
+            tokens_within(&record, &Windows::new(vec![(ms(10), ms(20))]))
+        };
+        assert_eq!(within(&[5, 15, 25], None), 1.0, "half of two gaps");
+        assert_eq!(within(&[5, 15, 25], Some(&[9, 4, 8])), 6.0);
+        assert_eq!(within(&[12, 14], Some(&[3, 4])), 7.0, "the first one too");
+        // Chunks that were read together.
+        assert_eq!(within(&[12, 12, 12], Some(&[1, 3, 4])), 8.0);
+        assert_eq!(within(&[25, 25], None), 0.0);
+        // One that does not tell makes all of them alike.
+        assert_eq!(within(&[12, 14, 16], Some(&[9])), 3.0);
+    }
+
+    #[test]
     fn all_failed_is_a_measurement_without_latencies() {
         let mut failed = stream(0, &[], 20);
         failed.failure = Some(RequestFailure::new(FailureKind::Connect, "refused"));

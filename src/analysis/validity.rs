@@ -161,6 +161,7 @@ mod tests {
         };
         // The epoch's median is 0.05 s, twenty times that a second.
         check(load(0.9), &[]);
+        check(load(1.0), &[]);
         check(load(1.1), &[InvalidReason::ModelLoad]);
     }
 
@@ -188,6 +189,31 @@ mod tests {
             let (measurement, _) = measure(&records, circumstances).expect("has records");
             assert_eq!(judge(&records, &measurement, &Usual::default(), &ValidityPlan::default()), expected);
         }
+    }
+
+    #[test]
+    fn so_many_failures_as_are_borne_are_borne() {
+        let judged = |failures: usize, fails: fn(&mut RequestRecord)| {
+            let mut records = vec![stream(0, &[10, 20, 30, 110], 110); 40];
+            records[..failures].iter_mut().for_each(fails);
+            let circumstances = Circumstances {
+                cell: Cell::new(40, 40),
+                slots: None,
+                gpu_share: None,
+                timer_lag_p99: None,
+                client_cpu_ratio: 0.0,
+            };
+            let (measurement, _) = measure(&records, circumstances).expect("has records");
+            let plan = ValidityPlan { failed_requests_ratio: 0.05, ..ValidityPlan::default() };
+            (mean_output_tokens(&measurement), judge(&records, &measurement, &Usual::default(), &plan))
+        };
+        let early = |record: &mut RequestRecord| {
+            record.failure = Some(RequestFailure::new(FailureKind::Reset, "gone"));
+            record.ended = Duration::from_millis(20);
+        };
+        assert_eq!(judged(2, early), (Some(4.0), vec![]));
+        assert_eq!(judged(3, early), (Some(4.0), vec![InvalidReason::FailedRequests]));
+        assert_eq!(judged(40, early).0, None, "no answer has no length");
     }
 
     /// A sample whose answers have this mean length, in an epoch whose samples of the cell had

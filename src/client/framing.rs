@@ -199,16 +199,16 @@ mod tests {
 
     #[test]
     fn an_event_of_many_lines_is_refused_beyond_the_limit() {
-        // A line feed joins the two.
+        // Two lines within the limit, joined by a line feed.
+        let first = 100;
         for (length, expected) in [(LIMIT, Ok(())), (LIMIT + 1, Err(TooLarge)), (LIMIT + 2, Err(TooLarge))] {
             let mut decoder = Decoder::new(Framing::ServerSentEvents);
             let mut seen = Vec::new();
             let mut emit = |payload: &[u8]| seen.push(payload.len());
-            decoder.push(b"data:abc\n", &mut emit).expect("short");
-            let body = [b"data:", vec![b'x'; length - 4].as_slice(), b"\n\n"].concat();
+            let data = |bytes: usize| [b"data:", vec![b'x'; bytes].as_slice(), b"\n"].concat();
+            decoder.push(&data(first), &mut emit).expect("short");
+            let body = [data(length - first - 1).as_slice(), b"\n"].concat();
             let pushed = body.chunks(1 << 20).try_for_each(|piece| decoder.push(piece, &mut emit));
-            // The line itself is within the limit, with its name.
-            assert!(body.len() <= LIMIT + 5);
             assert_eq!(pushed, expected, "{length}");
             assert_eq!(seen, if expected.is_ok() { vec![length] } else { vec![] });
         }

@@ -323,6 +323,32 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_body_of_many_reads_is_no_longer_than_its_limit() {
+        let server = Scripted::start_raw(Api::OpenAi, |_, _| {
+            vec![b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec(), vec![b'x'; 3 << 20]]
+        });
+        let response = server.await.client.post("/", Vec::new(), true).send().await.expect("a head");
+        let (body, is_whole) = read_bounded(response, PROBE_LIMIT).await;
+        assert_eq!((body.len(), is_whole), (PROBE_LIMIT, false));
+    }
+
+    #[test]
+    fn causes_are_told_apart_however_they_are_wrapped() {
+        use std::io::{Error, ErrorKind};
+        let tls = || rustls::Error::DecryptError;
+        assert!(is_tls(&tls()));
+        assert!(is_tls(&Error::other(Error::other(tls()))));
+        assert!(!is_tls(&Error::other("no")));
+        for kind in
+            [ErrorKind::BrokenPipe, ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof]
+        {
+            assert!(is_broken_connection(&Error::from(kind)), "{kind}");
+        }
+        assert!(is_broken_connection(&Error::other("connection closed before message completed")));
+        assert!(!is_broken_connection(&Error::from(ErrorKind::InvalidData)));
+    }
+
     #[test]
     fn what_succeeded_has_a_status_of_two_hundred() {
         for (status, expected) in [(199, false), (200, true), (299, true), (300, false)] {
@@ -333,7 +359,10 @@ mod tests {
 
     #[test]
     fn this_machine_is_known_by_its_addresses() {
-        for url in ["http://localhost:1", "http://127.0.0.1:1", "https://127.9.9.9/v1", "http://[::1]:1"] {
+        // The last is this machine's too, and no loopback address.
+        for url in
+            ["http://localhost:1", "http://127.0.0.1:1", "https://127.9.9.9/v1", "http://[::1]:1", "http://0.0.0.0:1"]
+        {
             assert!(at(url).is_on_this_machine(), "{url}");
         }
         // Addresses that are nobody's (RFC 5737), and names that may be anybody's.
