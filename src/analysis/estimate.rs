@@ -111,6 +111,19 @@ mod tests {
     }
 
     #[test]
+    fn a_median_is_as_sure_as_its_samples_are_apart() {
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+        // The variance of a single value is its own, and of many nearly π/2n.
+        close(variance_of_median(1, 0.5), 1.0);
+        assert!((variance_of_median(1_000, 0.0) * 1_000.0 / (PI / 2.0) - 1.0).abs() < 1e-3);
+        // Two with a correlation of a half: arcsin ½ is π/6.
+        close(variance_of_median(2, 0.5), 4.0 / (2.0 + PI) * (PI / 2.0 + PI / 6.0) / 2.0);
+        // Three: the second lag is a quarter, and comes once for three values.
+        let remembered = 2.0 / 3.0 * PI / 6.0 + 1.0 / 3.0 * 0.25_f64.asin();
+        close(variance_of_median(3, 0.5), 6.0 / (4.0 + PI) * (PI / 2.0 + 2.0 * remembered) / 3.0);
+    }
+
+    #[test]
     fn the_interval_is_about_the_median_and_wider_for_fewer() {
         let few = [100.0, 103.0, 97.0];
         let many = [100.0, 103.0, 97.0, 101.0, 99.0, 102.0, 98.0, 100.0, 104.0, 96.0];

@@ -421,8 +421,43 @@ mod tests {
         stage.services = [(Cell::new(4, 8), steady(31.0)), (Cell::new(4, 4), steady(36.0))].into();
         let told = stage.optimum(None).and_then(|optimum| optimum.steady).expect("both have one");
         assert_eq!((told.cell, told.disagrees), (Cell::new(4, 4), true));
-        stage.services.insert(Cell::new(4, 4), steady(31.2));
-        assert_eq!(stage.optimum(None).and_then(|o| o.steady).map(|steady| steady.disagrees), Some(false));
+        // As good, and better by less than such rates scatter.
+        for rate in [31.2, 31.4] {
+            stage.services.insert(Cell::new(4, 4), steady(rate));
+            let told = stage.optimum(None).and_then(|optimum| optimum.steady).expect("both have one");
+            assert_eq!((told.cell, told.disagrees), (Cell::new(4, 4), false), "{rate}");
+        }
+    }
+
+    #[test]
+    fn what_was_published_is_forgotten_while_a_cell_is_unmeasured() {
+        let mut stage = close();
+        let mut published = stage.optimum(None).expect("was measured");
+        published.throughput.cell = Cell::new(2, 8);
+        let named = |stage: &Stage| stage.optimum(Some(&published)).expect("was measured").throughput.cell;
+        assert_eq!(named(&stage), Cell::new(2, 8), "as good as the leader");
+        stage.rates.remove(&Cell::new(1, 4));
+        assert_eq!(named(&stage), Cell::new(4, 8));
+        // A row that is warned of is not waited for.
+        stage.warned_rows.insert(1);
+        assert_eq!(named(&stage), Cell::new(2, 8));
+    }
+
+    #[test]
+    fn a_noise_that_is_known_badly_widens_a_belief() {
+        let rates = |freedom| {
+            let rates = RateEstimates::of(&clear().rates);
+            let rate = *rates.get(Cell::new(4, 8)).expect("was measured");
+            RateEstimate { freedom, ..rate }
+        };
+        let variance = |freedom: Option<f64>| {
+            let rate = freedom.map(rates);
+            heavier(Belief { log_rate: 1.0, variance: 0.5 }, rate.as_ref()).variance
+        };
+        assert_eq!(variance(None), 0.5);
+        for (freedom, factor) in [(1.0, 3.0), (3.0, 3.0), (4.0, 2.0), (10.0, 1.25)] {
+            assert_eq!(variance(Some(freedom)), 0.5 * factor, "{freedom}");
+        }
     }
 
     #[test]

@@ -125,5 +125,6 @@ mod tests {
     fn windows_join_where_they_touch() {
         let ms = Duration::from_millis;
         assert_eq!(level(&[(0, 10), (0, 20), (10, 30)]).at_least(2), [(ms(0), ms(20))]);
+        assert_eq!(level(&[(0, 10), (20, 30)]).at_least(1), [(ms(0), ms(10)), (ms(20), ms(30))]);
     }
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::client::scripted::Scripted;
-use crate::domain::plan::Connection;
+use crate::domain::plan::{Api, Connection};
 
 const DOORS: [Door; 8] = [
     Door::LlamaCppMetrics,
@@ -39,6 +39,14 @@ fn llama_cpp_tells_those_that_work_and_those_that_wait() {
     let slots = r#"[{"id":0,"n_ctx":512,"is_processing":true},{"id":1,"n_ctx":512,"is_processing":false},
                     {"id":2,"is_processing":true,"params":{"seed":7},"next_token":[{"n_decoded":3}]}]"#;
     check(Door::LlamaCppSlots, slots, told(Some(2), None));
+}
+
+#[test]
+fn what_is_told_is_what_is_written() {
+    let page = b"vllm:num_requests_running 3\nvllm:generation_tokens_total 70\n";
+    let told = Door::VllmMetrics.read(page).expect("a page of vLLM");
+    let output_tokens = Some(TokenCounter { total: 70, uncertainty: 0, is_live: true });
+    assert_eq!(told, Occupancy { requests: Some(3), output_tokens, uses: BTreeMap::new() });
 }
 
 #[test]
@@ -223,6 +231,19 @@ async fn a_failure_that_may_pass_shuts_no_door() {
         }
         assert_eq!(server.asked(), ["/metrics", "/metrics"]);
     }
+}
+
+#[tokio::test]
+async fn a_page_without_end_shuts_its_door() {
+    let server = Scripted::start_raw(Api::OpenAi, |_, _| {
+        let page = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nvllm:num_requests_running 1\n";
+        vec![page.as_bytes().to_vec(), vec![b'#'; 2 * PROBE_LIMIT]]
+    })
+    .await;
+    for _ in 0..2 {
+        assert_eq!(server.look(ServerKind::Vllm).await, Ok(None));
+    }
+    assert_eq!(server.asked(), ["/metrics"], "it would be no shorter the next time");
 }
 
 #[tokio::test]
