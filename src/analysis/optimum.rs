@@ -311,6 +311,10 @@ fn as_good_as_the_best(beliefs: &[Belief]) -> Vec<f64> {
 }
 
 #[cfg(test)]
+#[path = "optimum_tests.rs"]
+mod fields;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -323,4 +323,33 @@ mod tests {
         let grid = Grid::new(&[1, 2], &[1], true).expect("sound");
         assert_eq!(verdicts(&rows(&grid, true, &[])), [Unknown, Unknown]);
     }
+
+    #[test]
+    fn a_row_is_judged_by_what_was_reported_of_it() {
+        let grid = Grid::new(&[2, 4], &[8], false).expect("sound");
+        let mut evidence = evidence(&grid, true, |workers| workers);
+        for seen in &mut evidence {
+            seen.reported_slots = Some(seen.cell.workers);
+        }
+        let rows = rows(&grid, true, &evidence);
+        assert_eq!(rows.iter().map(|row| row.reported).collect::<Vec<_>>(), [Some(2), Some(4)]);
+        assert_eq!(verdicts(&rows), [Granted, Granted]);
+    }
+
+    #[test]
+    fn a_row_that_is_not_what_it_is_called_is_warned_of() {
+        let warned = [Granted, Queueing, Mismatch, OutOfLine, Unknown].map(SlotsVerdict::is_warned);
+        assert_eq!(warned, [false, false, true, true, false]);
+    }
+
+    #[test]
+    fn the_interval_of_a_median_lies_between_counts() {
+        let of = |counts: &[f64]| median_with_order_statistics(counts);
+        assert_eq!(of(&[]), None);
+        // Five span no interval: all of them.
+        assert_eq!(of(&[4.0, 1.0, 3.0, 2.0, 9.0]), Some((3.0, Interval { lower: 0.5, upper: 9.5 })));
+        // (25 − 1.96 · 5) / 2 are 7.6: seven are left out at each end.
+        let counts: Vec<f64> = (1..=25).map(f64::from).collect();
+        assert_eq!(of(&counts), Some((13.0, Interval { lower: 7.5, upper: 18.5 })));
+    }
 }
