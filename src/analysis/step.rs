@@ -194,4 +194,27 @@ mod tests {
         assert_eq!(fit(&points(&[(1, 1.0), (2, 1.0)])), None);
         assert_eq!(fit(&points(&[(4, 1.0), (4, 1.1), (4, 0.9), (4, 1.0)])), None);
     }
+
+    #[test]
+    fn intervals_are_those_of_weighted_least_squares() {
+        // Exact points are taken to err by the least there is, and all count alike.
+        let points = points(&[(1, 1.0), (2, 1.0), (4, 1.0), (8, 1.0), (16, 1.0)]);
+        let sum =
+            |term: fn(f64, f64) -> f64| points.iter().map(|p| term(p.waves / p.seconds, p.streams / p.seconds)).sum();
+        let (ww, ws, ss): (f64, f64, f64) = (sum(|w, _| w * w), sum(|w, s| w * s), sum(|_, s| s * s));
+        let determinant = ww * ss - ws * ws;
+        let fit = fit(&points).expect("enough points");
+        assert_eq!((fit.relative_error, fit.points), (LEAST_RELATIVE_ERROR, 5));
+        for (fitted, variance) in [(fit.fixed_seconds, ss / determinant), (fit.per_stream_seconds, ww / determinant)] {
+            let half_width = student_factor(3.0) * LEAST_RELATIVE_ERROR * variance.sqrt();
+            assert!((fitted.interval.width() / 2.0 / half_width - 1.0).abs() < 1e-6, "{fitted:?}");
+        }
+    }
+
+    #[test]
+    fn the_error_is_the_deviation_of_a_usual_residual() {
+        let noisy: Vec<(u32, f64)> = (0..39).map(|n| (n + 1, [1.0, 1.01, 0.99][n as usize % 3])).collect();
+        let fit = fit(&points(&noisy)).expect("enough points");
+        assert!((fit.relative_error - 1.4826 * 0.01).abs() < 1e-3, "{fit:?}");
+    }
 }

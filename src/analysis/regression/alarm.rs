@@ -194,4 +194,18 @@ mod tests {
         assert_eq!(alarm.change(&change(20, 1.3)), Turn::Raised);
         assert_eq!(is_on(&alarm), Some((Direction::Improvement, at(20))));
     }
+
+    #[test]
+    fn the_doubts_of_changes_add_up_and_a_dip_takes_its_own_away() {
+        let doubt = |ratio: f64| (((ratio + 0.01) / (ratio - 0.01)).ln() / 2.0 / 1.959_964).powi(2);
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} is not {b}");
+        let mut alarm = alarm();
+        alarm.change(&change(10, 0.8));
+        alarm.change(&change(20, 0.7));
+        close(alarm.variance, doubt(0.8) + doubt(0.7));
+        close(alarm.ratio(), 0.8 * 0.7);
+        assert_eq!(alarm.withdraw(at(25)), Turn::Persists);
+        close(alarm.variance, doubt(0.8));
+        close(alarm.ratio(), 0.8);
+    }
 }
