@@ -22,3 +22,19 @@ pub enum Finding {
         returned: CycleRef,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_as_wide_as_students_t_makes_it() {
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+        for (rows, factor) in [(0.0, 4.33), (1.0, 4.33), (10.0, 2.197), (f64::INFINITY, 1.96)] {
+            let ratio = ratio(0.9_f64.ln(), 0.02, rows);
+            close(ratio.value, 0.9);
+            close(ratio.lower, 0.9 * (-factor * 0.02_f64).exp());
+            close(ratio.upper, 0.9 * (factor * 0.02_f64).exp());
+        }
+    }
+}
