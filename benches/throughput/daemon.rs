@@ -117,7 +117,7 @@ pub(crate) fn size(verdict: &mut Verdict) {
 pub(crate) fn soak(verdict: &mut Verdict) {
     let requests = std::env::var("REQUESTS").map_or(REQUESTS, |text| text.parse().expect("REQUESTS is a number"));
     let (runtime, server) = (runtime("ask"), Server::start());
-    let daemon = Daemon::start(&server, 64, 640, 8);
+    let daemon = Daemon::start(&server, 64, 64, 8);
     daemon.wait_for(&runtime, &server, FIRST_REQUESTS, LOOK);
     let (began, first) = (now(), daemon.resident_megabytes());
     daemon.wait_for(&runtime, &server, requests, Duration::from_secs(1));
