@@ -119,6 +119,7 @@ mod tests {
     fn nothing_decoded_has_no_level() {
         assert_eq!(level(&[]).mean(), None);
         assert_eq!(level(&[(5, 5)]).peak(HOLD), None);
+        assert_eq!(level(&[(0, 3)]).peak(HOLD), None, "nothing was held so long");
     }
 
     #[test]

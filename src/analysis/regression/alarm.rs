@@ -196,6 +196,13 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_matter_raises_nothing() {
+        let mut alarm = alarm();
+        assert_eq!(alarm.change(&change(10, 0.995)), Turn::Recovered);
+        assert_eq!(is_on(&alarm), None);
+    }
+
+    #[test]
     fn the_doubts_of_changes_add_up_and_a_dip_takes_its_own_away() {
         let doubt = |ratio: f64| (((ratio + 0.01) / (ratio - 0.01)).ln() / 2.0 / 1.959_964).powi(2);
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} is not {b}");

@@ -209,3 +209,97 @@ pub(super) fn median(values: &mut [f64]) -> f64 {
     let lower = if is_even { below.iter().copied().fold(f64::NEG_INFINITY, f64::max) } else { *upper };
     f64::midpoint(lower, *upper)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MISSING: f64 = f64::NAN;
+
+    fn close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    }
+
+    fn usuals(levels_and_scales: &[(f64, f64)]) -> Usuals {
+        Usuals(levels_and_scales.iter().map(|&(level, scale)| Usual { level, scale }).collect())
+    }
+
+    fn pooled(usuals: &Usuals, logs: &[f64]) -> f64 {
+        let members: Vec<usize> = (0..logs.len()).collect();
+        usuals.pooled(logs, &members, &mut Vec::new())
+    }
+
+    #[test]
+    fn cells_count_by_their_noise() {
+        let usuals = usuals(&[(1.0, 0.1), (2.0, 0.1), (3.0, 0.2)]);
+        close(pooled(&usuals, &[1.0, 2.0, 3.0]), 0.0);
+        close(pooled(&usuals, &[1.3, 2.3, 3.3]), 0.3);
+        // Weights of 100, 100 and 25.
+        close(pooled(&usuals, &[1.0, 2.1, 3.2]), (10.0 + 5.0) / 225.0);
+        close(usuals.variance(&[0, 2]), 1.0 / 125.0);
+    }
+
+    #[test]
+    fn a_cell_that_is_far_off_counts_as_if_it_were_near() {
+        let usuals = usuals(&[(1.0, 0.1), (2.0, 0.1), (3.0, 0.1)]);
+        close(pooled(&usuals, &[1.0, 2.0, 9.0]), CLIP * 0.1 / 3.0);
+        close(pooled(&usuals, &[1.0, 2.0, -9.0]), -CLIP * 0.1 / 3.0);
+    }
+
+    #[test]
+    fn a_row_needs_half_of_the_weight_of_its_cells() {
+        let usuals = usuals(&[(1.0, 0.1), (2.0, 0.1), (f64::NAN, 0.1)]);
+        close(pooled(&usuals, &[1.5, MISSING, 7.0]), 0.5);
+        assert!(pooled(&usuals, &[MISSING, MISSING, 7.0]).is_nan());
+        let unequal = self::usuals(&[(1.0, 0.2), (2.0, 0.1)]);
+        assert!(pooled(&unequal, &[1.5, MISSING]).is_nan(), "a fifth");
+        close(pooled(&unequal, &[MISSING, 2.5]), 0.5);
+    }
+
+    #[test]
+    fn a_cell_that_was_there_for_a_part_has_its_level_all_the_same() {
+        // Two cells that move together; the second one is missing while both are slow.
+        let rows: Vec<[f64; 2]> = (0..12).map(|n| if n < 6 { [1.0, MISSING] } else { [1.5, 2.5] }).collect();
+        let rows: Vec<&[f64]> = rows.iter().map(<[f64; 2]>::as_slice).collect();
+        let usuals = Usuals::of(&rows, 3);
+        let level = |place| usuals.get(place).map(|usual| usual.level);
+        let (one, two) = (level(0).expect("is known"), level(1).expect("is known"));
+        // Their medians are 1.25 apart.
+        assert!((two - one - 1.0).abs() < 0.1, "{one} {two}");
+        assert_eq!(level(2), None, "never seen");
+    }
+
+    #[test]
+    fn a_scale_is_that_of_the_jumps_drawn_towards_the_usual_one() {
+        // One jumps by 0.02 each time, the other by 0.04: the usual scale lies between.
+        let rows: Vec<[f64; 2]> = (0..8).map(|n| f64::from(n % 2)).map(|n| [0.02 * n, 0.04 * n]).collect();
+        let rows: Vec<&[f64]> = rows.iter().map(<[f64; 2]>::as_slice).collect();
+        let usuals = Usuals::of(&rows, 2);
+        let factor = 1.4826 / (2.0 * 0.65_f64).sqrt();
+        let usual = (0.03 * factor).powi(2);
+        for (place, jump) in [(0, 0.02), (1, 0.04)] {
+            // Eight rows count as much as the prior.
+            let expected = (((jump * factor).powi(2) + usual) / 2.0).sqrt();
+            close(usuals.get(place).expect("is known").scale, expected);
+        }
+    }
+
+    #[test]
+    fn a_copy_of_a_measured_cell_says_nothing_new() {
+        let figures = |cell: Cell, rate: f64| CellFigures { cell, figures: [Some(rate), None, None] };
+        let mut registry = Registry::default();
+        let seen = [figures(Cell::new(2, 2), 10.0), figures(Cell::new(4, 2), 10.0), figures(Cell::new(4, 8), 10.0)];
+        assert!(registry.learn(&seen));
+        assert!(!registry.learn(&seen));
+        let logs = registry.logs(&seen, Measure::TokensPerSecond);
+        close(logs[0], 10.0_f64.ln());
+        assert!(logs[1].is_nan());
+        close(logs[2], 10.0_f64.ln());
+        // Measured for itself, or in another order.
+        let own = [figures(Cell::new(4, 8), 30.0), figures(Cell::new(4, 2), 20.0)];
+        let logs = registry.logs(&own, Measure::TokensPerSecond);
+        assert!(logs[0].is_nan());
+        close(logs[1], 20.0_f64.ln());
+        close(logs[2], 30.0_f64.ln());
+    }
+}
