@@ -161,6 +161,17 @@ async fn tokens_are_a_sign_of_progress_and_nothing_else_is() {
     }
 }
 
+#[tokio::test]
+async fn a_server_that_closes_after_each_stream_is_told_beforehand() {
+    for (kind, closes) in [(ServerKind::LlamaCpp, true), (ServerKind::Vllm, false), (ServerKind::Tgi, false)] {
+        let server = Scripted::start(|_| (200, SOUND.1, 0)).await;
+        let caller = caller(server.client.clone(), kind, Api::OpenAi);
+        let record = caller.generate(&request(), &Timeline::start(), Duration::ZERO, TIMEOUTS).await;
+        assert_eq!(record.failure, None);
+        assert_eq!(server.requests()[0].head.contains("connection: close"), closes, "{kind}");
+    }
+}
+
 /// A server that falls silent after those bytes, and for how long each wait is allowed to be.
 async fn check_silence(answer: &'static str, timeouts: Timeouts, expected: FailureKind) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
