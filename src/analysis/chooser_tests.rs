@@ -53,7 +53,7 @@ fn stage() -> Stage {
 #[test]
 fn a_sample_narrows_a_belief_as_the_mean_of_two_would() {
     assert_eq!(narrowed(1.0, 1.0), 0.5);
-    assert_eq!(narrowed(4.0, 1.0), 0.8);
+    assert_eq!(narrowed(6.0, 3.0), 2.0);
     assert_eq!(narrowed(0.0, 1.0), 0.0);
 }
 
@@ -132,19 +132,21 @@ fn the_least_sure_row_has_the_closest_duel() {
 #[test]
 fn three_choices_serve_the_best_of_all_and_the_fourth_a_row() {
     let stage = stage();
-    // Two of one batch lead; the other row's two are as close to each other.
-    let beliefs = [(A, 1.0, 0.1), (B, 0.2, 1e-6), (C, 0.95, 0.1), (D, 0.94, 0.2)];
+    // A and C lead and cost two requests each; of D, which is in C's row, little is known.
+    let beliefs = [(A, 1.0, 1.0), (B, -3.0, 1e-6), (C, 0.99, 1.0), (D, 0.2, 3.0)];
     let chosen = |requests| {
         let knowledge = stage.knowledge(requests);
         let mut cycle = believing(&knowledge, &beliefs);
         cycle.take_the_telling();
         (cycle.chosen, cycle.left)
     };
-    assert_eq!(chosen(0), (BTreeMap::new(), 0));
     assert_eq!(chosen(1), (BTreeMap::new(), 1));
-    let (three, left) = chosen(7);
-    assert!(left < 4, "{three:?}");
-    assert!(three.contains_key(&A), "{three:?}");
+    let three = BTreeMap::from([(A, 2), (C, 1)]);
+    assert_eq!(chosen(6), (three.clone(), 0));
+    assert_eq!(chosen(9), (three.clone(), 3), "too little for the fourth");
+    let mut four = three;
+    four.insert(D, 1);
+    assert_eq!(chosen(10), (four, 0));
     // All of the budget is spent, or all that is worth a sample had as many as it may have.
     let (all, left) = chosen(1_000);
     assert!(all.values().all(|&times| times <= MOST_REPEATS), "{all:?}");

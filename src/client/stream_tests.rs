@@ -233,6 +233,16 @@ async fn time_runs_out_when_the_nearest_deadline_has_passed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_token_may_bring_the_deadline_nearer() {
+    let timeline = Timeline::start();
+    let mut watch = watch(&timeline, [90, 2, 200]);
+    let token = Duration::from_secs(4);
+    assert!(tokio::time::timeout_at(timeline.instant(token), watch.expired(None)).await.is_err());
+    assert_eq!(watch.expired(Some(token)).await, FailureKind::TimeoutBetweenTokens);
+    assert_eq!(timeline.now().as_secs(), 6);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_moves_away_with_every_token() {
     let timeline = Timeline::start();
     let mut watch = watch(&timeline, [10, 5, 50]);
