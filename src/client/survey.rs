@@ -100,6 +100,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::client::scripted::Scripted;
+    use crate::domain::ServerIdentity;
 
     /// The names of offers, the chosen one marked.
     fn check(offers: &[Offer], expected: &[&str]) {
@@ -148,5 +150,45 @@ mod tests {
             json!({"data": [{"id": "a\nb"}, {"id": " "}, {"id": 5}, {}, {"id": long}, {"id": "text-embedding-3"}]});
         check(&openai(&models), &[">text-embedding-3"]);
         check(&openai(&json!({"data": "none"})), &[]);
+    }
+
+    #[tokio::test]
+    async fn each_server_is_asked_where_it_lists_its_models() {
+        for (api, kind, list, page) in [
+            (Api::Ollama, ServerKind::Ollama, "/api/tags", r#"{"models":[{"name":"m"}]}"#),
+            (Api::OpenAi, ServerKind::LmStudio, "/api/v0/models", r#"{"data":[{"id":"m","type":"llm"}]}"#),
+            (Api::OpenAi, ServerKind::Vllm, "/v1/models", r#"{"data":[{"id":"m"}]}"#),
+        ] {
+            let server = Scripted::start(move |path| if path == list { (200, page, 0) } else { (404, "no", 0) }).await;
+            let identity = ServerIdentity {
+                kind,
+                version: None,
+                model: "m".to_owned(),
+                model_digest: None,
+                model_file: None,
+                quantization: None,
+                slots: None,
+                context_per_slot: None,
+                gpu_share: None,
+            };
+            check(&server.client.offers(&Identified { identity, api }).await, &[">m"]);
+            assert_eq!(server.asked()[0], list);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_status_of_the_list_tells_a_wrong_path() {
+        let server = Scripted::start(|path| if path == "/v1/models" { (404, "no", 0) } else { (200, "", 0) }).await;
+        assert_eq!(server.client.models_status().await, Some(404));
+    }
+
+    #[test]
+    fn a_model_is_loaded_where_the_server_says_so() {
+        let loaded = |offers: Vec<Offer>| offers.iter().map(|offer| offer.is_loaded).collect::<Vec<_>>();
+        let tags = json!({"models": [{"name": "a"}, {"name": "b"}]});
+        assert_eq!(loaded(ollama(&tags, &json!({"models": [{"name": "b"}]}))), [false, true]);
+        let models = json!({"data": [{"id": "a", "state": "loaded"}, {"id": "b"}]});
+        assert_eq!(loaded(lm_studio(&models)), [true, false]);
+        assert_eq!(loaded(openai(&models)), [false, false]);
     }
 }
