@@ -108,6 +108,7 @@ fn the_sample_that_tells_more_for_its_requests_is_taken() {
     assert_eq!(telling(&[(A, 1.0, 1.0), (B, 1.0, 1.0)], B, A), A);
     assert_eq!(telling(&[(A, 1.0, 1.0), (B, 1.0, 1.0)], A, B), A);
     // Little is known of the one that needs more.
+    assert_eq!(telling(&[(A, 1.0, 0.5), (B, 1.0, 1.0)], A, B), B);
     assert_eq!(telling(&[(A, 1.0, 0.5), (B, 1.0, 9.0)], A, B), B);
     assert_eq!(telling(&[(A, 1.0, 0.5), (B, 1.0, 9.0)], B, A), B);
     // Of equals the leader, unless it had its samples.
