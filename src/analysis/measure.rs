@@ -353,6 +353,11 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn tokens_in_no_time_have_no_rate() {
+        assert_eq!(measured(&[stream(5, &[5, 5], 5)], 1, None).0.tokens_per_second, 0.0);
+    }
+
+    #[test]
     fn a_peak_is_held_for_half_a_median_gap() {
         // Gaps of 10 ms; the two overlap for so many milliseconds.
         for (overlap, peak) in [(4, 1), (5, 2)] {

@@ -54,3 +54,10 @@ fn the_frugal_cell_stays_while_it_is_tied_and_no_cheaper_one_is_surely_as_good()
     beliefs.insert(ONE, Belief { log_rate: 1.1, variance: 0.03_f64.powi(2) });
     assert_eq!(frugal(&beliefs, Some(TWO)), ONE);
 }
+
+#[test]
+fn of_exactly_equal_rates_the_smaller_cell_is_named() {
+    let belief = Belief { log_rate: 1.0, variance: 0.01 };
+    let beliefs = [(ONE, belief), (TWO, belief)].into();
+    assert_eq!(Field::of(&beliefs, vec![ONE, TWO]).best(None).expect("believed").cell, ONE);
+}

@@ -183,6 +183,14 @@ mod tests {
     }
 
     #[test]
+    fn one_that_writes_no_text_is_chosen_only_where_there_is_no_other() {
+        check(&openai(&json!({"data": [{"id": "text-embedding-3"}, {"id": "m"}]})), &["text-embedding-3", ">m"]);
+        let told = |name: &str, capability: &str| json!({"name": name, "capabilities": [capability]});
+        let tags = json!({"models": [told("rank", "embedding"), told("q", "completion")]});
+        check(&ollama(&tags, &Value::Null), &["rank", ">q"]);
+    }
+
+    #[test]
     fn a_model_is_loaded_where_the_server_says_so() {
         let loaded = |offers: Vec<Offer>| offers.iter().map(|offer| offer.is_loaded).collect::<Vec<_>>();
         let tags = json!({"models": [{"name": "a"}, {"name": "b"}]});

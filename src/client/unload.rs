@@ -75,9 +75,10 @@ mod tests {
     #[tokio::test]
     async fn a_model_is_waited_for_until_it_is_out_of_memory() {
         const LOADED: (u16, &str) = (200, r#"{"models":[{"name":"other"},{"name":"m:latest"}]}"#);
+        const ALONE: (u16, &str) = (200, r#"{"models":[{"name":"m:latest"}]}"#);
         const GONE: (u16, &str) = (200, r#"{"models":[{"name":"other"},{"name":"m:1b"}]}"#);
         for model in ["m", "m:latest"] {
-            let server = ollama(UNLOADED, &[LOADED, LOADED, GONE]).await;
+            let server = ollama(UNLOADED, &[ALONE, LOADED, GONE]).await;
             assert_eq!(server.client.unload(ServerKind::Ollama, model).await, Ok(true));
             let requests = server.requests();
             let paths: Vec<_> = requests.iter().map(|request| request.path.as_str()).collect();
