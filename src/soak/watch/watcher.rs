@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,10 +16,10 @@ use crate::domain::plan::RegressionPlan;
 use crate::domain::{BaselineOrder, Epoch, EstimatePlan, Event, Happening, TargetId};
 use crate::process::in_background;
 use crate::soak::bus::Bus;
-use crate::store::{Reader, StoreError};
+use crate::store::{Reader, StoreError, last_write};
 
 /// How often it is looked for what the user said of a baseline.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What the user wants of a watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,8 +38,10 @@ pub struct Watcher {
     bus: Bus,
     plan: CurrentPlan,
     targets: BTreeMap<TargetId, TargetWatch>,
-    /// Kept open, for it is asked every second.
+    /// Kept open, for it is asked again and again.
     history: Option<Reader>,
+    /// When somebody had last written to it when it was last asked for orders.
+    written_at: Option<SystemTime>,
     /// The newest order that was obeyed.
     newest_order: i64,
 }
@@ -55,7 +57,7 @@ impl Watcher {
     /// would wait for itself, and never end.
     pub fn new(folder: PathBuf, bus: Bus, plan: impl Fn() -> WatchPlan + Send + 'static) -> Self {
         let plan = Box::new(plan);
-        Self { folder, bus, plan, targets: BTreeMap::new(), history: None, newest_order: 0 }
+        Self { folder, bus, plan, targets: BTreeMap::new(), history: None, written_at: None, newest_order: 0 }
     }
 
     /// Recalls targets before anything is measured, as events. Reads the history: belongs where
@@ -152,6 +154,11 @@ impl Watcher {
 
     /// Obeys what the user said since the last look.
     async fn look_for_orders(&mut self) {
+        let written_at = last_write(&self.folder);
+        if written_at.is_some() && written_at == self.written_at {
+            return;
+        }
+        self.written_at = written_at;
         let Some(newest) = self.ask(Reader::newest_baseline_order).await else { return };
         if newest <= self.newest_order {
             return;
