@@ -1,19 +1,22 @@
-//! Whatever a configuration file holds: a configuration, or what is wrong with it, in words.
+//! Whatever a configuration file holds: a configuration that can be measured, or what is wrong
+//! with it, in words.
 
-use std::fs;
+use std::collections::BTreeSet;
 
-pub fn hold(data: &[u8]) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("llmsoak.yml");
-    fs::write(&path, data).expect("is written");
-    match llmsoak::config::from_file(&path) {
-        Ok(config) => {
-            assert!(!config.targets.is_empty(), "no target and no word of it");
-            for target in &config.targets {
-                let cells = target.grid.cells.cells().len();
-                assert!(cells > 0, "{}: a grid without cells", target.name);
-            }
+use llmsoak::config;
+
+#[path = "files.rs"]
+mod files;
+
+pub(crate) fn hold(data: &[u8]) {
+    let Some(config) = files::read(data, config::from_file) else { return };
+    assert!(!config.targets.is_empty(), "nothing to measure, and no word of it");
+    let names: BTreeSet<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names.len(), config.targets.len(), "two targets of one name");
+    for target in &config.targets {
+        for slots in [None, Some(1), Some(u32::MAX)] {
+            let first = target.grid.grid(slots).cells().next();
+            assert!(first.is_some_and(|cell| cell.workers > 0 && cell.batch > 0), "{}: {first:?}", target.name);
         }
-        Err(problems) => assert!(!problems.to_string().trim().is_empty(), "a problem without words"),
     }
 }

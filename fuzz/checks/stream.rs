@@ -8,49 +8,54 @@ use llmsoak::client::framing::{Decoder, Framing};
 
 /// Asked of the server.
 const TOKENS: u32 = 16;
-/// A server is believed so many times as many, and some more.
+/// A server is believed four times as many, and some more.
 const MOST_TOKENS: u64 = 4 * TOKENS as u64 + 1024;
 
-/// The first byte says which API is spoken and how the rest is cut.
-pub fn hold(data: &[u8]) {
-    let Some((&how, body)) = data.split_first() else { return };
-    let framing = if how & 1 == 0 { Framing::ServerSentEvents } else { Framing::JsonLines };
-    let whole = read(framing, &[body]);
-    let size = usize::from(how >> 1).max(1);
-    assert_eq!(whole, read(framing, &body.chunks(size).collect::<Vec<_>>()), "in pieces of {size}");
-    let mut answer = Answer::new(TOKENS);
-    for (at, payload) in (1..).zip(whole.into_iter().flatten()) {
-        match parse(framing, &payload) {
-            Some(event) => answer.take(event, Duration::from_micros(at)),
-            None => break,
+pub(crate) fn hold(body: &[u8]) {
+    for framing in [Framing::ServerSentEvents, Framing::JsonLines] {
+        let payloads = read(framing, body, body.len().max(1));
+        for size in [1, 7] {
+            assert_eq!(payloads, read(framing, body, size), "in pieces of {size}");
         }
+        answer(framing, &payloads);
+    }
+}
+
+/// The payloads of a body that comes in pieces of that size. None is too long here.
+fn read(framing: Framing, body: &[u8], size: usize) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    let mut decoder = Decoder::new(framing);
+    let mut keep = |payload: &[u8]| payloads.push(payload.to_vec());
+    for piece in body.chunks(size) {
+        decoder.push(piece, &mut keep).expect("is short");
+    }
+    decoder.finish(&mut keep).expect("is short");
+    payloads
+}
+
+/// Adds up what is sound, as far as it goes.
+fn answer(framing: Framing, payloads: &[Vec<u8>]) {
+    let mut answer = Answer::new(TOKENS);
+    for (at, payload) in (1..).zip(payloads) {
+        let Some(event) = parse(framing, payload) else { break };
+        answer.take(event, Duration::from_micros(at));
     }
     answer.note_end();
     let (chunks, tokens, ..) = answer.into_parts();
     assert!(tokens.output <= MOST_TOKENS && chunks.len() as u64 <= MOST_TOKENS, "{tokens:?}");
 }
 
-/// The payloads of a body that comes in those pieces, where none is too long.
-fn read(framing: Framing, pieces: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
-    let mut payloads = Vec::new();
-    let mut decoder = Decoder::new(framing);
-    for piece in pieces {
-        decoder.push(piece, |payload| payloads.push(payload.to_vec())).ok()?;
-    }
-    decoder.finish(|payload| payloads.push(payload.to_vec())).ok()?;
-    Some(payloads)
-}
-
+/// What a payload says, which a member that says nothing does not change. With it the payload
+/// is no longer one that is read at a glance.
 fn parse(framing: Framing, payload: &[u8]) -> Option<StreamEvent> {
-    // A member that says nothing, but that keeps a payload from being read at a glance.
     let (parse, nothing): (fn(&[u8]) -> _, &[u8]) = match framing {
         Framing::ServerSentEvents => (decode::openai, br#""timings":null,"#),
         Framing::JsonLines => (decode::ollama, br#""load_duration":null,"#),
     };
     let event = parse(payload).ok();
     if let (Some(event), Some(members)) = (&event, payload.trim_ascii().strip_prefix(b"{")) {
+        // Refused where it is there already, or where nothing follows it.
         let with_nothing = parse(&[b"{", nothing, members].concat());
-        // It is refused where it was there already, or is the only one.
         assert!(with_nothing.is_err() || with_nothing.is_ok_and(|other| other == *event), "{event:?}");
     }
     event

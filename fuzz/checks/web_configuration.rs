@@ -1,12 +1,15 @@
-//! Whatever a web configuration file holds: who may see the pages, or what is wrong, in words.
+//! Whatever a web configuration file holds: what guards the pages, or what is wrong, in words.
 
-use std::fs;
+use llmsoak::config;
+use llmsoak::web::Security;
 
-pub fn hold(data: &[u8]) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("web.yml");
-    fs::write(&path, data).expect("is written");
-    if let Err(problems) = llmsoak::config::web_from_file(&path) {
-        assert!(!problems.to_string().trim().is_empty(), "a problem without words");
+#[path = "files.rs"]
+mod files;
+
+pub(crate) fn hold(data: &[u8]) {
+    let Some(plan) = files::read(data, config::web_from_file) else { return };
+    // Certificates that are sound as text may still be no certificates.
+    if let Err(words) = Security::by(move || Ok(plan.clone())) {
+        assert!(!words.trim().is_empty(), "refused without a word");
     }
 }

@@ -1,3 +1,4 @@
+//! See the check.
 #![no_main]
 
 #[path = "../checks/stream.rs"]

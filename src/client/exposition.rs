@@ -4,12 +4,12 @@
 //! bounded by whoever read it.
 
 /// The sum of a family's samples over all their labels; `None` where the page has none.
-pub(super) fn sum(page: &[u8], family: &str) -> Option<f64> {
+pub fn sum(page: &[u8], family: &str) -> Option<f64> {
     page.split(|&byte| byte == b'\n').filter_map(|line| sample(line, family)).reduce(|sum, value| sum + value)
 }
 
 /// [`sum`] of what can only be counted: 0 or more, and small enough to be exact.
-pub(super) fn count(page: &[u8], family: &str) -> Option<u64> {
+pub fn count(page: &[u8], family: &str) -> Option<u64> {
     /// 2⁵³: beyond it not all whole numbers are floats.
     const MOST: f64 = 9_007_199_254_740_992.0;
     let sum = sum(page, family).filter(|sum| (0.0..=MOST).contains(sum))?;

@@ -10,7 +10,7 @@ pub mod answer;
 pub mod body;
 mod connect;
 pub mod decode;
-mod exposition;
+pub mod exposition;
 pub mod framing;
 mod glance;
 pub mod http;

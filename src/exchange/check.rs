@@ -129,12 +129,15 @@ fn check_cell(cell: &CellAggregate) -> Result<(), String> {
         cell.failed_requests,
         cell.output_tokens,
         cell.log_rate.count,
+        cell.log_time_to_first_token.count,
+        cell.log_inter_token_latency.count,
     ];
     check_counts(counts)?;
     ensure(cell.valid_samples <= cell.attempts, || "valid_samples: more than attempts".to_owned())
 }
 
 fn check_measurement(m: &Measurement) -> Result<(), String> {
+    let c = &m.conditions;
     let latencies = [
         m.time_to_first_token,
         m.inter_token_latency,
@@ -151,10 +154,18 @@ fn check_measurement(m: &Measurement) -> Result<(), String> {
         m.gpu_share,
         m.load_seconds,
         m.timer_lag_p99_seconds,
+        c.sm_clock_megahertz,
+        c.memory_clock_megahertz,
+        c.gpu_utilization,
+        c.power_watts,
+        c.energy_joules,
+        // Below zero nothing computes, but what is told may be so.
+        c.gpu_temperature_celsius.map(f64::abs),
     ];
     let quantiles = latencies.into_iter().flatten().flat_map(|q| [q.p50, q.p95, q.p99]);
     check_numbers(always.into_iter().chain(sometimes.into_iter().flatten()).chain(quantiles))?;
-    check_counts([m.output_tokens, m.prompt_tokens.unwrap_or(0), m.cached_prompt_tokens.unwrap_or(0)])?;
+    let counts = [Some(m.output_tokens), m.prompt_tokens, m.cached_prompt_tokens, c.gpu_memory_used_bytes];
+    check_counts(counts.into_iter().flatten())?;
     ensure(m.failed_requests <= m.requests, || "failed_requests: more than requests".to_owned())
 }
 

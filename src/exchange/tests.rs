@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::{Form, Format, Reading, Writing, entries, format_of};
+use super::{Form, Format, Reading, Writing, entries, format_of, survey};
 use crate::domain::environment::SOURCE;
 use crate::domain::{
     Cell, CellAggregate, Conditions, CycleEntry, Entry, EntryKind, Epoch, EpochEntry, EpochId, EventEntry, Facts,
@@ -138,6 +138,46 @@ proptest! {
         };
         prop_assert_eq!(samples(&read), samples(&all));
     }
+}
+
+/// What a survey says of the entries with one of them changed.
+fn surveyed(spoil: impl Fn(&mut Measurement, &mut CellAggregate)) -> Result<u64, String> {
+    let mut all = all(1.0);
+    for entry in &mut all {
+        let (mut no_measurement, mut no_cell) = (full(1.0).measurement, CellAggregate::of(&full(1.0)));
+        match entry {
+            Entry::Sample(sample) => spoil(&mut sample.measurement, &mut no_cell),
+            Entry::Cell(_, cell) => spoil(&mut no_measurement, cell),
+            _ => {}
+        }
+    }
+    let numbered = (1..).zip(all).map(Ok);
+    survey(numbered).map(|content| content.samples).map_err(|malformed| malformed.to_string())
+}
+
+#[test]
+fn what_is_no_number_or_no_count_is_refused_wherever_it_stands() {
+    const HUGE: u64 = 1 << 53;
+    assert_eq!(surveyed(|_, _| {}), Ok(2));
+    assert_eq!(surveyed(|m, _| m.conditions.gpu_temperature_celsius = Some(-3.5)), Ok(2));
+    let check = |line: u64, told: &str, spoil: fn(&mut Measurement, &mut CellAggregate)| {
+        assert_eq!(surveyed(spoil), Err(format!("{line}: {told}")));
+    };
+    let (no_number, negative) =
+        ("NaN: must be a finite number and not negative", "-1: must be a finite number and not negative");
+    check(3, no_number, |m, _| m.tokens_per_second = f64::NAN);
+    check(3, no_number, |m, _| m.conditions.gpu_temperature_celsius = Some(f64::NAN));
+    check(3, no_number, |m, _| m.conditions.power_watts = Some(f64::NAN));
+    check(3, negative, |m, _| m.conditions.gpu_utilization = Some(-1.0));
+    check(3, negative, |m, _| m.conditions.energy_joules = Some(-1.0));
+    check(3, negative, |m, _| m.conditions.sm_clock_megahertz = Some(-1.0));
+    check(3, negative, |m, _| m.conditions.memory_clock_megahertz = Some(-1.0));
+    check(4, negative, |_, cell| cell.log_inter_token_latency.m2 = -1.0);
+    let too_many = "9007199254740992: must be at most 9007199254740991";
+    check(3, too_many, |m, _| m.conditions.gpu_memory_used_bytes = Some(HUGE));
+    check(3, too_many, |m, _| m.cached_prompt_tokens = Some(HUGE));
+    check(4, too_many, |_, cell| cell.log_time_to_first_token.count = HUGE);
+    check(4, too_many, |_, cell| cell.log_inter_token_latency.count = HUGE);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn users(password: &str) -> String {
 }
 
 /// Writes a certificate that signed itself with its key; the certificate.
-fn certify(stage: &Stage, name: &str) -> String {
+pub(crate) fn certify(stage: &Stage, name: &str) -> String {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("can be made");
     stage.write(&format!("{name}.key"), &made.signing_key.serialize_pem());
     stage.write(&format!("{name}.crt"), &made.cert.pem());

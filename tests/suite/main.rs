@@ -10,6 +10,7 @@ mod apis;
 mod backtest;
 mod changes;
 mod check;
+mod corpus;
 mod crash;
 mod daemon;
 mod dashboards;

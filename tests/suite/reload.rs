@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use rustix::process::Signal;
 
+use super::guarded::{behind_tls, certify};
 use super::support::{Process, Scrape, Stage, Target, eventually, post, scrape, simulator};
 
 const FAST: [&str; 2] = ["--speed", "20"];
@@ -153,22 +154,46 @@ fn what_needs_a_restart_is_refused() {
     assert_eq!(text, "metrics: cannot change while llmsoak runs\n  hint: restart it, or undo the change\n");
 }
 
+/// A daemon with a target that has one more line.
+fn run_with(stage: &Stage, target: Target<'_>, line: &str) -> (Process, SocketAddr) {
+    let config = stage.configure(&[target]);
+    let text = std::fs::read_to_string(&config).expect("a file");
+    stage.write("llmsoak.yml", &text.replace("    lane:", &format!("    {line}\n    lane:")));
+    let storage = stage.storage().display().to_string();
+    let flags = ["--config.file", &config, "--storage.path", &storage, "--web.listen-address", "127.0.0.1:0"];
+    let mut daemon = Process::start(&[&["run", "--web.enable-lifecycle"], &flags[..]].concat());
+    let address = daemon.address();
+    (daemon, address)
+}
+
 #[test]
 fn a_key_that_changes_on_the_disk_is_used_without_a_stop() {
     // The key's file is read every ten seconds; a wrong one never stops the soak.
     let (_server, target) = served("one");
     let stage = Stage::new();
     stage.write("key", "first-key");
-    let config = stage.configure(&[target]);
-    let text = std::fs::read_to_string(&config).expect("a file");
-    stage.write("llmsoak.yml", &text.replace("    lane:", "    api_key_file: key\n    lane:"));
-    let storage = stage.storage().display().to_string();
-    let flags = ["--config.file", &config, "--storage.path", &storage, "--web.listen-address", "127.0.0.1:0"];
-    let mut daemon = Process::start(&[&["run"], &flags[..]].concat());
-    let address = daemon.address();
+    let (daemon, address) = run_with(&stage, target, "api_key_file: key");
     soak_on(address, "one", 1.0);
     stage.write("key", "second-key");
     eventually("the word that the key changed", || daemon.stderr().contains("the key changed").then_some(()));
     soak_on(address, "one", 1.0);
     assert!(!daemon.stderr().contains("second-key"));
+}
+
+#[test]
+fn certificates_that_change_under_the_same_name_are_trusted_after_a_reload() {
+    // The pages of a daemon are no model server, but whoever gets to know that trusts them.
+    let guarded = Stage::new();
+    let (_pages, pages) = behind_tls(&guarded);
+    let stage = Stage::new();
+    certify(&stage, "ca");
+    let url = format!("https://localhost:{}", pages.port());
+    let (daemon, address) = run_with(&stage, Target { url, ..Target::at(pages) }, "tls: {ca_file: ca.crt}");
+    eventually("mistrust", || daemon.stderr().contains("reason=\"tls: ").then_some(()));
+    reload(address, 200);
+    assert!(!daemon.stderr().contains("names no model"), "{}", daemon.stderr());
+    let trusted = std::fs::read_to_string(guarded.path().join("server.crt")).expect("a certificate");
+    stage.write("ca.crt", &trusted);
+    reload(address, 200);
+    eventually("trust", || daemon.stderr().contains("names no model").then_some(()));
 }

@@ -85,7 +85,7 @@ fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
 fn all_sources() -> Vec<(PathBuf, String)> {
     let build = root().join("build.rs");
     let text = std::fs::read_to_string(&build).expect("a source");
-    let folders = ["src", "tests", "benches"].map(|folder| root().join(folder));
+    let folders = ["src", "tests", "benches", "fuzz/checks", "fuzz/targets"].map(|folder| root().join(folder));
     folders.iter().filter(|folder| folder.is_dir()).flat_map(|folder| sources(folder)).chain([(build, text)]).collect()
 }
 
