@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use llmsoak::config;
 
-#[path = "files.rs"]
-mod files;
+use super::files;
 
 pub(crate) fn hold(data: &[u8]) {
     let Some(config) = files::read(data, config::from_file) else { return };

@@ -56,11 +56,11 @@ fn written(entries: &[Entry]) -> Vec<u8> {
 }
 
 fn measurements(entries: &[Entry]) -> Vec<&Measurement> {
-    let measurement = |entry| match entry {
-        &Entry::Sample(ref sample) => Some(&sample.measurement),
+    let samples = entries.iter().filter_map(|entry| match entry {
+        Entry::Sample(sample) => Some(sample),
         _ => None,
-    };
-    entries.iter().filter_map(measurement).collect()
+    });
+    samples.map(|sample| &sample.measurement).collect()
 }
 
 thread_local! {

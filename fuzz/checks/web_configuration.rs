@@ -3,8 +3,7 @@
 use llmsoak::config;
 use llmsoak::web::Security;
 
-#[path = "files.rs"]
-mod files;
+use super::files;
 
 pub(crate) fn hold(data: &[u8]) {
     let Some(plan) = files::read(data, config::web_from_file) else { return };

@@ -3,5 +3,7 @@
 
 #[path = "../checks/configuration.rs"]
 mod check;
+#[path = "../checks/files.rs"]
+mod files;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| check::hold(data));

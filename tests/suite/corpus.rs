@@ -1,7 +1,7 @@
 //! What the fuzzers began with and what they found, replayed: the same checks without a fuzzer.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::support::root;
 
@@ -9,6 +9,8 @@ use crate::support::root;
 mod configuration;
 #[path = "../../fuzz/checks/exposition.rs"]
 mod exposition;
+#[path = "../../fuzz/checks/files.rs"]
+mod files;
 #[path = "../../fuzz/checks/import.rs"]
 mod import;
 #[path = "../../fuzz/checks/stream.rs"]
@@ -16,8 +18,11 @@ mod stream;
 #[path = "../../fuzz/checks/web_configuration.rs"]
 mod web_configuration;
 
-/// Each folder of the corpus with its check, in the order of their names.
-const TARGETS: [(&str, fn(&[u8])); 5] = [
+/// A folder of the corpus with its check.
+type Target = (&'static str, fn(&[u8]));
+
+/// In the order of their names.
+const TARGETS: [Target; 5] = [
     ("configuration", configuration::hold),
     ("exposition", exposition::hold),
     ("import", import::hold),
@@ -25,8 +30,8 @@ const TARGETS: [(&str, fn(&[u8])); 5] = [
     ("web_configuration", web_configuration::hold),
 ];
 
-fn sorted(folder: PathBuf) -> Vec<PathBuf> {
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     paths
@@ -36,7 +41,7 @@ fn sorted(folder: PathBuf) -> Vec<PathBuf> {
 fn every_input_of_the_corpus_holds() {
     let corpus = root().join("fuzz/corpus");
     for (target, hold) in TARGETS {
-        let inputs = sorted(corpus.join(target));
+        let inputs = sorted(&corpus.join(target));
         assert!(!inputs.is_empty(), "no input for {target}");
         for input in inputs {
             // Shown where the check fails.
@@ -44,7 +49,7 @@ fn every_input_of_the_corpus_holds() {
             hold(&fs::read(&input).expect("an input"));
         }
     }
-    let folders = sorted(corpus);
+    let folders = sorted(&corpus);
     let names = folders.iter().filter_map(|folder| folder.file_name()?.to_str());
     assert!(names.eq(TARGETS.map(|(target, _)| target)), "a folder without a check: {folders:?}");
 }
