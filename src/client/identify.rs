@@ -54,11 +54,13 @@ pub(super) async fn json(client: &Client, path: &str) -> Option<Value> {
 /// not ready. A proxy before a server that restarts must not make it another server.
 async fn telling(client: &Client, path: &str) -> Result<Probed, RequestFailure> {
     let probed = client.probe(path).await?;
-    if probed.status < 500 && probed.status != 429 {
-        return Ok(probed);
-    }
+    let kind = match probed.status {
+        429 => FailureKind::RateLimited,
+        500.. => FailureKind::Http5xx,
+        _ => return Ok(probed),
+    };
     let words = super::decode::error_words(&probed.body);
-    Err(RequestFailure::new(FailureKind::Http5xx, format!("{path}: {}: {words}", probed.status)))
+    Err(RequestFailure::new(kind, format!("{path}: {}: {words}", probed.status)))
 }
 
 fn parsed(probed: &Probed) -> Option<Value> {

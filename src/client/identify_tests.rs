@@ -213,7 +213,7 @@ async fn a_server_that_is_not_ready_is_taken_for_no_other() {
     for (status, kind, words) in [
         (500, FailureKind::Http5xx, "/v1/models: 500: wait"),
         (503, FailureKind::Http5xx, "/v1/models: 503: wait"),
-        (429, FailureKind::Http5xx, "/v1/models: 429: wait"),
+        (429, FailureKind::RateLimited, "/v1/models: 429: wait"),
         (401, FailureKind::Http4xx, "401: wait; hint: set targets[].api_key_file"),
         (403, FailureKind::Http4xx, "403: wait; hint: set targets[].api_key_file"),
     ] {
