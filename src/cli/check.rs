@@ -387,17 +387,8 @@ mod tests {
     }
 
     fn seen() -> Seen {
-        let identity = ServerIdentity {
-            kind: ServerKind::Vllm,
-            version: None,
-            model: "m".to_owned(),
-            model_digest: None,
-            model_file: None,
-            quantization: None,
-            slots: Some(2),
-            context_per_slot: Some(70),
-            gpu_share: None,
-        };
+        let identity =
+            ServerIdentity { slots: Some(2), context_per_slot: Some(70), ..ServerIdentity::of(ServerKind::Vllm, "m") };
         let pace = Pace { first_token: Duration::from_secs(10), step: Duration::from_secs(1) };
         let answer = Answer { pace, output_tokens: 11, prompt_tokens: Some(100), dropped: None };
         Seen { identity, answer: Some(Ok(answer)) }

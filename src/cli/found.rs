@@ -202,15 +202,10 @@ mod tests {
 
     fn found(url: &str, host: &str) -> Found {
         let identity = ServerIdentity {
-            kind: ServerKind::LlamaCpp,
             version: Some("b1".to_owned()),
-            model: "gemma3:4b".to_owned(),
-            model_digest: None,
-            model_file: None,
-            quantization: None,
             slots: Some(4),
             context_per_slot: Some(4096),
-            gpu_share: None,
+            ..ServerIdentity::of(ServerKind::LlamaCpp, "gemma3:4b")
         };
         Found {
             url: url.to_owned(),

@@ -362,17 +362,7 @@ mod tests {
     }
 
     fn identified(gpu_share: Option<f64>) -> Happening {
-        Happening::Identified(Arc::new(ServerIdentity {
-            kind: ServerKind::Ollama,
-            version: None,
-            model: "m".to_owned(),
-            model_digest: None,
-            model_file: None,
-            quantization: None,
-            slots: None,
-            context_per_slot: None,
-            gpu_share,
-        }))
+        Happening::Identified(Arc::new(ServerIdentity { gpu_share, ..ServerIdentity::of(ServerKind::Ollama, "m") }))
     }
 
     #[test]

@@ -115,17 +115,7 @@ impl Models {
     fn identity(&self, kind: ServerKind, model: Option<&str>) -> Result<ServerIdentity, RequestFailure> {
         let first = self.entry(None).and_then(|entry| text(entry, "/id"));
         let unnamed = || RequestFailure::new(FailureKind::Protocol, "the server names no model; set targets[].model");
-        Ok(ServerIdentity {
-            kind,
-            version: None,
-            model: model.map(str::to_owned).or(first).ok_or_else(unnamed)?,
-            model_digest: None,
-            model_file: None,
-            quantization: None,
-            slots: None,
-            context_per_slot: None,
-            gpu_share: None,
-        })
+        Ok(ServerIdentity::of(kind, model.map(str::to_owned).or(first).ok_or_else(unnamed)?))
     }
 }
 

@@ -20,21 +20,6 @@ async fn identified(
     Scripted::start_as(api, name, page).await.client.identify(model).await
 }
 
-/// An identity of which nothing is known but that.
-fn nameless(kind: ServerKind, model: &str) -> ServerIdentity {
-    ServerIdentity {
-        kind,
-        version: None,
-        model: model.to_owned(),
-        model_digest: None,
-        model_file: None,
-        quantization: None,
-        slots: None,
-        context_per_slot: None,
-        gpu_share: None,
-    }
-}
-
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
@@ -62,12 +47,12 @@ async fn llama_cpp_tells_its_file_and_slots() {
         quantization: some("Q4_K"),
         slots: Some(4),
         context_per_slot: Some(2048),
-        ..nameless(ServerKind::LlamaCpp, "q.gguf")
+        ..ServerIdentity::of(ServerKind::LlamaCpp, "q.gguf")
     };
     check("", LLAMA_CPP, expected).await;
     // Its header alone is enough, and a size is not needed.
     let pages: Pages = &[("/v1/models", r#"{"data":[{"id":"q"}]}"#), ("/props", r#"{"model_path":"q.gguf"}"#)];
-    let expected = ServerIdentity { model_file: some("q.gguf"), ..nameless(ServerKind::LlamaCpp, "q") };
+    let expected = ServerIdentity { model_file: some("q.gguf"), ..ServerIdentity::of(ServerKind::LlamaCpp, "q") };
     check("llama.cpp", pages, expected).await;
 }
 
@@ -81,7 +66,7 @@ async fn vllm_tells_the_length_of_its_context() {
         version: some("0.12.0"),
         model_file: some("org/m"),
         context_per_slot: Some(8192),
-        ..nameless(ServerKind::Vllm, "m")
+        ..ServerIdentity::of(ServerKind::Vllm, "m")
     };
     check("uvicorn", pages, expected).await;
 }
@@ -101,7 +86,7 @@ async fn sglang_tells_its_slots_at_the_old_path_and_at_the_new_one() {
             quantization: some("fp8"),
             slots: Some(48),
             context_per_slot: Some(4096),
-            ..nameless(ServerKind::Sglang, "m")
+            ..ServerIdentity::of(ServerKind::Sglang, "m")
         };
         check("uvicorn", pages, expected).await;
     }
@@ -122,12 +107,12 @@ async fn tgi_names_its_model_itself() {
         model_digest: some("abc"),
         model_file: some("org/m"),
         context_per_slot: Some(4096),
-        ..nameless(ServerKind::Tgi, "org/m")
+        ..ServerIdentity::of(ServerKind::Tgi, "org/m")
     };
     check("", TGI, expected).await;
     // A page of that name is nothing of its own.
     const OTHER: Pages = &[MODELS, ("/info", r#"{"model_id":"org/m"}"#)];
-    check("", OTHER, nameless(ServerKind::OpenAiCompatible, "first")).await;
+    check("", OTHER, ServerIdentity::of(ServerKind::OpenAiCompatible, "first")).await;
 }
 
 #[tokio::test]
@@ -140,11 +125,14 @@ async fn lm_studio_is_told_by_the_kind_of_its_files() {
             r#"{"data":[{"id":"x","quantization":"Q8"},{"id":"m","compatibility_type":"gguf","quantization":"Q4","loaded_context_length":512}]}"#,
         ),
     ];
-    let expected =
-        ServerIdentity { quantization: some("Q4"), context_per_slot: Some(512), ..nameless(ServerKind::LmStudio, "m") };
+    let expected = ServerIdentity {
+        quantization: some("Q4"),
+        context_per_slot: Some(512),
+        ..ServerIdentity::of(ServerKind::LmStudio, "m")
+    };
     check("", STUDIO, expected).await;
     const OTHER: Pages = &[MODELS, ("/api/v0/models", r#"{"data":[{"id":"m"}]}"#)];
-    check("", OTHER, nameless(ServerKind::OpenAiCompatible, "m")).await;
+    check("", OTHER, ServerIdentity::of(ServerKind::OpenAiCompatible, "m")).await;
 }
 
 #[tokio::test]
@@ -175,10 +163,13 @@ async fn ollama_tells_of_the_model_that_is_asked_for_or_of_its_first() {
         quantization: some("Q4"),
         context_per_slot: Some(4096),
         gpu_share: Some(0.5),
-        ..nameless(ServerKind::Ollama, "a:latest")
+        ..ServerIdentity::of(ServerKind::Ollama, "a:latest")
     };
-    let second =
-        ServerIdentity { version: some("0.13.0"), model_digest: some("bb"), ..nameless(ServerKind::Ollama, "b:1b") };
+    let second = ServerIdentity {
+        version: some("0.13.0"),
+        model_digest: some("bb"),
+        ..ServerIdentity::of(ServerKind::Ollama, "b:1b")
+    };
     // A name without a tag stays as it was given.
     let untagged = ServerIdentity { model: "a".to_owned(), ..first.clone() };
     for (model, expected) in [(None, first), (Some("a"), untagged), (Some("b:1b"), second)] {
@@ -205,7 +196,7 @@ async fn who_cannot_be_spoken_to_is_told() {
         .await;
     // One that hides its models is measured by the name that is given.
     let seen = identified(Api::OpenAi, "", &[], Some("m")).await.expect("an identity").identity;
-    assert_eq!(seen, nameless(ServerKind::OpenAiCompatible, "m"));
+    assert_eq!(seen, ServerIdentity::of(ServerKind::OpenAiCompatible, "m"));
 }
 
 #[tokio::test]

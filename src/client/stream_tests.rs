@@ -18,17 +18,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 const HEAD: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
 
 fn identity_of(kind: ServerKind) -> ServerIdentity {
-    ServerIdentity {
-        kind,
-        version: None,
-        model: "m".to_owned(),
-        model_digest: None,
-        model_file: None,
-        quantization: None,
-        slots: None,
-        context_per_slot: None,
-        gpu_share: None,
-    }
+    ServerIdentity::of(kind, "m")
 }
 
 fn caller(client: Client, kind: ServerKind, api: Api) -> Caller {

@@ -160,17 +160,7 @@ mod tests {
             (Api::OpenAi, ServerKind::Vllm, "/v1/models", r#"{"data":[{"id":"m"}]}"#),
         ] {
             let server = Scripted::start(move |path| if path == list { (200, page, 0) } else { (404, "no", 0) }).await;
-            let identity = ServerIdentity {
-                kind,
-                version: None,
-                model: "m".to_owned(),
-                model_digest: None,
-                model_file: None,
-                quantization: None,
-                slots: None,
-                context_per_slot: None,
-                gpu_share: None,
-            };
+            let identity = ServerIdentity::of(kind, "m");
             check(&server.client.offers(&Identified { identity, api }).await, &[">m"]);
             assert_eq!(server.asked()[0], list);
         }

@@ -88,6 +88,21 @@ pub struct ServerIdentity {
 }
 
 impl ServerIdentity {
+    /// A server of which nothing else is known.
+    pub fn of(kind: ServerKind, model: impl Into<String>) -> Self {
+        Self {
+            kind,
+            version: None,
+            model: model.into(),
+            model_digest: None,
+            model_file: None,
+            quantization: None,
+            slots: None,
+            context_per_slot: None,
+            gpu_share: None,
+        }
+    }
+
     /// Whether the server tells that the CPU has to do a part of the model's work.
     pub fn is_partly_on_cpu(&self) -> bool {
         self.gpu_share.is_some_and(|share| share < 1.0)

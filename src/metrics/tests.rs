@@ -114,15 +114,9 @@ fn id(name: &str) -> TargetId {
 
 fn identity(target: &TargetId) -> ServerIdentity {
     ServerIdentity {
-        kind: ServerKind::LlamaCpp,
         version: Some("b1".to_owned()),
-        model: target.model.to_string(),
-        model_digest: None,
-        model_file: None,
-        quantization: None,
         slots: Some(4),
-        context_per_slot: None,
-        gpu_share: None,
+        ..ServerIdentity::of(ServerKind::LlamaCpp, target.model.to_string())
     }
 }
 
