@@ -174,20 +174,25 @@ mod tests {
         check(fail, &[InvalidReason::FailedRequests]);
     }
 
+    /// The measurement of forty requests that all run at once.
+    fn forty(records: &[RequestRecord]) -> Measurement {
+        let circumstances = Circumstances {
+            cell: Cell::new(40, 40),
+            slots: None,
+            gpu_share: None,
+            timer_lag_p99: None,
+            client_cpu_ratio: 0.0,
+        };
+        measure(records, circumstances).expect("has records").0
+    }
+
     #[test]
     fn one_failure_of_many_is_borne_unless_it_ends_last() {
         for (ended, expected) in [(50, &[][..]), (500, &[InvalidReason::FailedRequests])] {
             let mut records = vec![stream(0, &[10, 20, 30, 110], 110); 40];
             records[7].failure = Some(RequestFailure::new(FailureKind::TimeoutBetweenTokens, "silent"));
             records[7].ended = Duration::from_millis(ended);
-            let circumstances = Circumstances {
-                cell: Cell::new(40, 40),
-                slots: None,
-                gpu_share: None,
-                timer_lag_p99: None,
-                client_cpu_ratio: 0.0,
-            };
-            let (measurement, _) = measure(&records, circumstances).expect("has records");
+            let measurement = forty(&records);
             assert_eq!(judge(&records, &measurement, &Usual::default(), &ValidityPlan::default()), expected);
         }
     }
@@ -197,14 +202,7 @@ mod tests {
         let judged = |failures: usize, fails: fn(&mut RequestRecord)| {
             let mut records = vec![stream(0, &[10, 20, 30, 110], 110); 40];
             records[..failures].iter_mut().for_each(fails);
-            let circumstances = Circumstances {
-                cell: Cell::new(40, 40),
-                slots: None,
-                gpu_share: None,
-                timer_lag_p99: None,
-                client_cpu_ratio: 0.0,
-            };
-            let (measurement, _) = measure(&records, circumstances).expect("has records");
+            let measurement = forty(&records);
             let plan = ValidityPlan { failed_requests_ratio: 0.05, ..ValidityPlan::default() };
             (mean_output_tokens(&measurement), judge(&records, &measurement, &Usual::default(), &plan))
         };

@@ -158,8 +158,9 @@ impl Watcher {
         if written_at.is_some() && written_at == self.written_at {
             return;
         }
-        self.written_at = written_at;
+        // What could not be asked is asked again.
         let Some(newest) = self.ask(Reader::newest_baseline_order).await else { return };
+        self.written_at = written_at;
         if newest <= self.newest_order {
             return;
         }
