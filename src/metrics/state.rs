@@ -53,7 +53,7 @@ pub(super) const READINGS: &[Reading<TargetSnapshot>] = &[
     Reading {
         name: "llmsoak_sample_due_timestamp_seconds",
         help: "When the running or next sample must have ended, time-outs, pauses and waits included.",
-        value: |target| target.sample_due_at.map(unix_seconds),
+        value: |target| target.sample_due.map(|due| unix_seconds(due.at)),
     },
     Reading {
         name: "llmsoak_reference_tokens_per_second",

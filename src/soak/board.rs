@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::clock::later;
 use crate::analysis::conclusions::{Conclusions, Question};
@@ -38,6 +39,23 @@ pub struct Snapshot {
 pub struct Note {
     pub at: Timestamp,
     pub text: String,
+}
+
+/// When something must have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// For people, and for others' clocks.
+    pub at: Timestamp,
+    /// The same on the monotonic clock, which nobody sets and which rests while the machine sleeps.
+    pub moment: Instant,
+}
+
+impl Due {
+    /// Due at `at`, where it is `now`.
+    fn of(now: Timestamp, at: Timestamp) -> Self {
+        let left = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+        Self { at, moment: Instant::now() + left }
+    }
 }
 
 /// A measured cell of the running epoch.
@@ -78,7 +96,7 @@ pub struct TargetSnapshot {
     pub cycle_completed_at: Option<Timestamp>,
     /// The cell that is being measured.
     pub current: Option<Cell>,
-    pub sample_due_at: Option<Timestamp>,
+    pub sample_due: Option<Due>,
     pub sample_completed_at: Option<Timestamp>,
     /// The cells of the running epoch that were attempted, by canonical cell.
     pub cells: BTreeMap<Cell, CellSnapshot>,
@@ -113,7 +131,7 @@ impl TargetSnapshot {
             cycle_seconds: None,
             cycle_completed_at: None,
             current: None,
-            sample_due_at: None,
+            sample_due: None,
             sample_completed_at: None,
             cells: BTreeMap::new(),
             conclusions: Arc::default(),
@@ -222,7 +240,8 @@ impl TargetSnapshot {
         if self.state.is_held() {
             self.held_since.get_or_insert(at);
         } else if let Some(since) = self.held_since.take() {
-            self.cycle_due_at = self.cycle_due_at.map(|due| due + at.duration_since(since));
+            let held = Duration::try_from(at.duration_since(since)).unwrap_or_default();
+            self.cycle_due_at = self.cycle_due_at.map(|due| later(due, held));
         }
     }
 
@@ -247,7 +266,7 @@ impl TargetSnapshot {
                 self.state = *state;
                 self.state_until = *until;
                 self.count_hold(event.at);
-                self.sample_due_at = due_at.or(self.sample_due_at);
+                self.sample_due = due_at.map(|due_at| Due::of(event.at, due_at)).or(self.sample_due);
                 if *state != SchedulerState::Warmup && *state != SchedulerState::Running {
                     self.current = None;
                 }
@@ -292,7 +311,7 @@ impl TargetSnapshot {
             }
             Happening::SampleStarted { cell, due_at } => {
                 self.current = Some(*cell);
-                self.sample_due_at = Some(*due_at);
+                self.sample_due = Some(Due::of(event.at, *due_at));
             }
             Happening::Joined { url, lane } => {
                 self.url.clone_from(url);

@@ -55,7 +55,9 @@ impl<B: Backend> TargetRunner<B> {
 
     fn canary_is_due(&self) -> bool {
         let Some(every) = self.schedule().canary_every else { return false };
-        self.progress.canary_at.is_none_or(|last| later(last, every) <= self.bus.now())
+        let now = self.bus.now();
+        // One of a time to come is that of a clock which was ahead.
+        self.progress.canary_at.is_none_or(|last| last > now || later(last, every) <= now)
     }
 
     /// Has the model unloaded; `None` where the server cannot be told to.

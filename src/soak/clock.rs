@@ -1,6 +1,8 @@
 //! The one place where wall time is read. Spans are measured on tokio's clock instead.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// Tells wall time, UTC.
@@ -11,6 +13,9 @@ pub enum WallClock {
     /// Runs from a given time with tokio's clock, so that a test which pauses that one
     /// pauses this one.
     Anchored { at: Timestamp, since: Instant },
+    /// Runs like an anchored one, but is set by so much, and back again, each time a span has
+    /// passed. Set forward it is also that of a machine which slept.
+    Unsteady { at: Timestamp, since: Instant, every: Duration, by: SignedDuration },
 }
 
 impl WallClock {
@@ -24,16 +29,20 @@ impl WallClock {
         match self {
             Self::System => Timestamp::now(),
             Self::Anchored { at, since } => later(at, since.elapsed()),
+            Self::Unsteady { at, since, every, by } => {
+                let is_set = since.elapsed().div_duration_f64(every) % 2.0 >= 1.0;
+                later(if is_set { at + by } else { at }, since.elapsed())
+            }
         }
     }
 }
 
 /// `at` plus a span, as far as time reaches.
-pub fn later(at: Timestamp, span: std::time::Duration) -> Timestamp {
+pub fn later(at: Timestamp, span: Duration) -> Timestamp {
     at.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
 /// `at` less a span, as far as time reaches.
-pub fn earlier(at: Timestamp, span: std::time::Duration) -> Timestamp {
+pub fn earlier(at: Timestamp, span: Duration) -> Timestamp {
     at.checked_sub(span).unwrap_or(Timestamp::MIN)
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::backend::Backend;
 use super::batch::{self, Batch};
+use super::clock::later;
 use super::hold::Hold;
 use super::meter::Meter;
 use super::neighbour::poll;
@@ -85,6 +86,8 @@ impl<B: Backend> TargetRunner<B> {
             records = batch::run(&self.backend, batch, &self.bus, &self.progress.id) => records,
             () = poll(&*self.backend, meter, &mut polls), if before.is_some() => Vec::new(),
         };
+        // The clock may have been set in between.
+        let completed_at = later(started_at, began.elapsed());
         let available = began.elapsed().as_secs_f64() * self.limits.cores.max(1) as f64;
         let circumstances = Circumstances {
             cell,
@@ -94,7 +97,7 @@ impl<B: Backend> TargetRunner<B> {
             client_cpu_ratio: if available > 0.0 { (cpu_seconds() - cpu_before) / available } else { 0.0 },
         };
         let watched = before.map(|before| Watched { before, polls, after: None });
-        Ok(Measured { records, circumstances, watch, span: [started_at, self.bus.now()], watched })
+        Ok(Measured { records, circumstances, watch, span: [started_at, completed_at], watched })
     }
 
     /// Makes the records a sample and publishes it.

@@ -3,20 +3,22 @@
 //! A model server that is away is no fault of this program: it is healthy while it keeps
 //! its own appointments.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::html::time;
 use super::server::Desk;
 use crate::soak::{Snapshot, TargetSnapshot};
 
 /// How late a sample may be before its target counts as standing still.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// 200 while no target stands still; else a line for each that does.
 pub(super) async fn healthy(State(app): Desk) -> (StatusCode, String) {
-    let troubles = standing_still(&app.board.snapshot(), app.clock.now());
+    let troubles = standing_still(&app.board.snapshot());
     if troubles.is_empty() {
         return (StatusCode::OK, "ok\n".to_owned());
     }
@@ -33,13 +35,13 @@ pub(super) async fn ready(State(app): Desk) -> (StatusCode, &'static str) {
 }
 
 /// When the sample was due that is too late by now.
-pub(super) fn stands_still_since(target: &TargetSnapshot, now: Timestamp) -> Option<Timestamp> {
-    target.sample_due_at.filter(|&due| now.duration_since(due) > PATIENCE)
+pub(super) fn stands_still_since(target: &TargetSnapshot) -> Option<Timestamp> {
+    target.sample_due.filter(|due| due.moment.elapsed() > PATIENCE).map(|due| due.at)
 }
 
-fn standing_still(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
+fn standing_still(snapshot: &Snapshot) -> Vec<String> {
     let line = |target: &TargetSnapshot| {
-        let since = time(stands_still_since(target, now)?);
+        let since = time(stands_still_since(target)?);
         let last = target.sample_completed_at.map_or_else(|| "none yet".to_owned(), time);
         Some(format!("target {} stands still since {since}; last sample: {last}\n", target.id))
     };

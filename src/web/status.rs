@@ -85,7 +85,7 @@ fn section(target: &TargetSnapshot, number: usize, has_link: bool, view: View) -
     } else {
         String::new()
     };
-    let still = stands_still_since(target, now).map_or_else(String::new, |since| {
+    let still = stands_still_since(target).map_or_else(String::new, |since| {
         format!("<p class=\"warning\">Stands still: a sample was due at {}.</p>\n", time_element(since, now))
     });
     format!(

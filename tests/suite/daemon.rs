@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 
-use crate::support::{Process, Stage, Target, eventually, free_address, get, scrape, simulator};
+use crate::support::{Process, Stage, Target, eventually, free_address, get, post, scrape, simulator};
 
 #[test]
 fn pages_are_up_while_the_server_is_not() {
@@ -123,4 +123,32 @@ fn a_port_in_use_is_told() {
     let flags = ["run", "--config.file", &config, "--storage.path", &storage, "--web.listen-address", &address];
     check_refused(&mut Process::start(&flags), &["cannot listen on", &address, "hint: "]);
     check_refused(&mut Process::start(&["sim", "--web.listen-address", &address]), &["cannot listen on", &address]);
+}
+
+#[test]
+fn a_variable_may_let_visitors_give_orders() {
+    let stage = Stage::new();
+    let (config, storage) = (stage.configure(&[Target::at(free_address())]), stage.storage().display().to_string());
+    let start = |word: &str, more: &[&str]| {
+        let flags =
+            ["run", "--config.file", &config, "--storage.path", &storage, "--web.listen-address", "127.0.0.1:0"];
+        Process::start_with(&[&flags, more].concat(), &[("LLMSOAK_WEB_ENABLE_LIFECYCLE", word)])
+    };
+    for (word, more, status) in [
+        ("true", &[] as &[&str], 200),
+        ("1", &[], 200),
+        ("yes", &[], 200),
+        ("false", &[], 403),
+        ("0", &[], 403),
+        ("off", &[], 403),
+        ("", &[], 403),
+        ("false", &["--web.enable-lifecycle"], 200),
+    ] {
+        let mut daemon = start(word, more);
+        let address = daemon.address();
+        let (answered, text) = post(address, "/-/pause").expect("an answer");
+        assert_eq!(answered, status, "{word:?} {more:?}: {text}");
+        stop(&mut daemon, Signal::TERM);
+    }
+    check_refused(&mut start("perhaps", &[]), &["perhaps", "--web.enable-lifecycle"]);
 }

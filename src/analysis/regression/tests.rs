@@ -16,11 +16,13 @@ struct Story {
     /// The factor of the speed in each cell and cycle.
     speed: fn(u64, Cell) -> f64,
     driver: fn(u64) -> &'static str,
+    /// By how many minutes the clock is wrong in a cycle.
+    clock: fn(u64) -> i64,
 }
 
 impl Story {
     fn of(cycles: u64, speed: fn(u64, Cell) -> f64) -> Self {
-        Self { cycles, seed: 1, speed, driver: |_| "1" }
+        Self { cycles, seed: 1, speed, driver: |_| "1", clock: |_| 0 }
     }
 
     /// The cycles, each cell with noise of 2 % of its own.
@@ -36,7 +38,8 @@ impl Story {
         };
         (0..self.cycles)
             .map(|cycle| CycleView {
-                at: Timestamp::UNIX_EPOCH + SignedDuration::from_mins(MINUTES_A_CYCLE * cycle as i64),
+                at: Timestamp::UNIX_EPOCH
+                    + SignedDuration::from_mins(MINUTES_A_CYCLE * cycle as i64 + (self.clock)(cycle)),
                 identity: Facts::from([("driver_version".to_owned(), (self.driver)(cycle).to_owned())]),
                 cells: GRID
                     .iter()
@@ -97,6 +100,27 @@ fn every_measure_tells_of_a_slower_server() {
         .collect();
     assert_eq!(told.len(), 3);
     assert!(Measure::ALL.into_iter().all(|measure| told.contains(&(measure, Direction::Regression))), "{told:?}");
+}
+
+#[test]
+fn a_clock_that_is_set_is_no_change_and_hides_none() {
+    const YEAR: i64 = 365 * 24 * 60;
+    let clocks: [fn(u64) -> i64; 5] = [
+        |cycle| if cycle < 20 { 0 } else { -60 },
+        |cycle| if cycle < 20 { 0 } else { 60 },
+        |cycle| if (10..20).contains(&cycle) { 3 * YEAR } else { 0 },
+        |cycle| if (10..20).contains(&cycle) { -3 * YEAR } else { 0 },
+        |cycle| if cycle.is_multiple_of(2) { -MINUTES_A_CYCLE } else { 0 },
+    ];
+    for (number, clock) in clocks.into_iter().enumerate() {
+        for seed in 1..=3 {
+            let steady = Story { seed, clock, ..Story::of(90, |_, _| 1.0) };
+            assert_eq!(steady.findings(), [], "clock {number}, seed {seed}");
+            let slower = Story { seed, clock, ..Story::of(45, |cycle, _| if cycle < 30 { 1.0 } else { 0.9 }) };
+            let changes: Vec<_> = slower.changes().iter().map(|event| (event.changed.cycle, event.direction)).collect();
+            assert_eq!(changes, [(30, Direction::Regression)], "clock {number}, seed {seed}");
+        }
+    }
 }
 
 #[test]

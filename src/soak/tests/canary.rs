@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::stage::{MINUTE, Stage};
 use crate::domain::plan::TargetPlan;
 use crate::domain::slots::{CommandPlan, SlotSwitch, SlotsPlan};
 use crate::domain::{Canary, Grid, Happening, SchedulerState};
+use crate::soak::SoakTarget;
 use crate::store::Reader;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -44,6 +47,16 @@ async fn a_canary_is_sent_now_and_then_and_no_sample_meets_an_unloaded_model() {
     let epoch = history.newest_epoch("t", None).expect("readable").expect("measured");
     let (at, newest) = history.newest_canary(&epoch.target).expect("readable").expect("one was sent");
     assert_eq!((at.as_second() / 60, Some(newest)), (120, canaries.last().map(|(_, canary)| *canary)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_of_a_time_to_come_holds_none_back() {
+    let mut stage = Stage::new(1);
+    stage.schedule.canary_every = Some(HOUR);
+    let ahead = Timestamp::UNIX_EPOCH + 1000 * HOUR;
+    let target = SoakTarget { canary_at: Some(ahead), ..stage.target("t", "a", grid()) };
+    let events = stage.run(vec![target]).await;
+    assert!(events.iter().any(|event| matches!(event.happening, Happening::CanaryEnded(_))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod month;
 mod roster;
 mod slots;
 mod stage;
+mod time;
 mod validity;
 mod watch;
 mod work;

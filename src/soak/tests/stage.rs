@@ -60,9 +60,13 @@ impl Stage {
     }
 
     pub(super) fn starting_at(slots: u32, start: Timestamp) -> Self {
+        Self::with_clock(slots, WallClock::anchored(start))
+    }
+
+    pub(super) fn with_clock(slots: u32, clock: WallClock) -> Self {
         let folder = folder_in_memory();
         let (history, _) = Writer::open_as_task(folder.path()).expect("a new history");
-        let mut bus = Bus::new(WallClock::anchored(start), Some(history.clone()));
+        let mut bus = Bus::new(clock, Some(history.clone()));
         let events = bus.listen();
         // Each cell once a cycle, unless a test says otherwise.
         let estimates = EstimatePlan { reference: ReferenceCell::Off, ..EstimatePlan::default() };

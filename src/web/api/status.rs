@@ -19,7 +19,7 @@ pub(super) async fn status(State(app): Desk, asked: Asked) -> Json<Value> {
             "scheduler_state": target.state.as_str(),
             "scheduler_state_until_timestamp_seconds": optional_seconds(target.state_until),
             "cycle": target.cycle,
-            "stands_still": stands_still_since(target, asked.now).is_some(),
+            "stands_still": stands_still_since(target).is_some(),
             "alarms": alarms(target),
             "notes": target.notes.iter().rev().map(|note| json!({
                 "timestamp_seconds": seconds(note.at), "text": note.text,
