@@ -36,7 +36,7 @@ fn read(framing: Framing, body: &[u8], size: usize) -> Vec<Vec<u8>> {
 
 /// Adds up what is sound, as far as it goes.
 fn answer(framing: Framing, payloads: &[Vec<u8>]) {
-    let (mut answer, mut reader) = (Answer::new(TOKENS), PayloadReader::new(framing));
+    let (mut answer, mut reader) = (Answer::new(TOKENS, 0), PayloadReader::new(framing));
     for (at, payload) in (1..).zip(payloads) {
         let event = reader.read(payload).ok();
         assert_eq!(event, parse(framing, payload), "what came before changes nothing");

@@ -5,8 +5,6 @@
 //! bookkeeping is slow must not cost sound samples. A server that does not tell is taken
 //! to work for this program alone.
 
-use std::iter::once;
-
 use crate::domain::plan::ValidityPlan;
 use crate::domain::{Occupancy, RequestRecord};
 
@@ -23,14 +21,22 @@ pub struct Poll {
     pub own: u32,
 }
 
-/// All looks at the server around one sample. Between the first and the last, this program
-/// sent the requests of the sample and no others.
+/// What the looks at the server around one sample come to. Between the first and the last, this
+/// program sent the requests of the sample and no others.
+///
+/// The looks themselves are not kept: a sample may take hours, and it is the server that says how
+/// large one is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
-    pub before: Occupancy,
-    pub polls: Vec<Poll>,
-    /// With nothing of this program left in the server.
-    pub after: Option<Occupancy>,
+    model: String,
+    before: Occupancy,
+    /// The last one while the sample ran, or `before`.
+    last: Occupancy,
+    /// How many of them showed more requests than our own.
+    beyond: usize,
+    /// Whether another model was used between two of them.
+    is_used: bool,
+    after: Option<Occupancy>,
 }
 
 /// Whether others use the server now, or used it since `before`.
@@ -46,24 +52,49 @@ pub fn is_used_by_others(before: Option<&Occupancy>, now: &Occupancy) -> bool {
         || is_used(before, now, None)
 }
 
-/// Whether others used the server while a sample ran: more requests than our own in enough
-/// looks, any at all once nothing of ours was left, more tokens than our own, or another
-/// model in use.
-///
-/// Looks during the sample may not see a queue, and a guest who waits in it counts no token
-/// yet; but the guest is there when the sample is over.
-///
-/// `model` is the sample's.
-pub fn is_shared(watched: &Watched, records: &[RequestRecord], model: &str, bounds: &ValidityPlan) -> bool {
-    let looks = || once(&watched.before).chain(watched.polls.iter().map(|poll| &poll.occupancy)).chain(&watched.after);
-    let is_beyond =
-        |last: &Occupancy, now: &Occupancy, own| now.requests.is_some_and(|n| n > own) && !is_stale(last, now);
-    let polls = looks().zip(&watched.polls).filter(|(last, poll)| is_beyond(last, &poll.occupancy, poll.own));
-    let last = watched.polls.last().map_or(&watched.before, |poll| &poll.occupancy);
-    polls.count() >= bounds.polls_in_excess as usize
-        || watched.after.as_ref().is_some_and(|after| is_beyond(last, after, 0))
-        || watched.after.as_ref().is_some_and(|after| has_foreign_tokens(&watched.before, after, records, bounds))
-        || looks().zip(looks().skip(1)).any(|(last, now)| is_used(last, now, Some(model)))
+impl Watched {
+    /// Begins with the look before a sample of that model.
+    pub fn new(before: Occupancy, model: &str) -> Self {
+        Self { model: model.to_owned(), last: before.clone(), before, beyond: 0, is_used: false, after: None }
+    }
+
+    /// Notes a look while the sample runs.
+    pub fn note(&mut self, Poll { occupancy, own }: Poll) {
+        self.beyond += usize::from(is_beyond(&self.last, &occupancy, own));
+        self.is_used |= is_used(&self.last, &occupancy, Some(&self.model));
+        self.last = occupancy;
+    }
+
+    /// Ends with the look afterwards, with nothing of this program left in the server; `None` where
+    /// there was none.
+    pub fn end(&mut self, after: Option<Occupancy>) {
+        self.after = after;
+    }
+
+    /// Whether others used the server while the sample ran: more requests than our own in enough
+    /// looks, any at all once nothing of ours was left, more tokens than our own, or another
+    /// model in use.
+    ///
+    /// Looks during the sample may not see a queue, and a guest who waits in it counts no token
+    /// yet; but the guest is there when the sample is over.
+    pub fn is_shared(&self, records: &[RequestRecord], bounds: &ValidityPlan) -> bool {
+        let is_disturbed = |after: &Occupancy| {
+            is_beyond(&self.last, after, 0)
+                || has_foreign_tokens(&self.before, after, records, bounds)
+                || is_used(&self.last, after, Some(&self.model))
+        };
+        self.beyond >= bounds.polls_in_excess as usize || self.is_used || self.after.as_ref().is_some_and(is_disturbed)
+    }
+
+    /// Whether the server became another process meanwhile.
+    pub fn began_anew(&self) -> bool {
+        self.after.as_ref().is_some_and(|after| began_anew(&self.before, after))
+    }
+}
+
+/// Whether a look shows more requests than `own`, and not old ones.
+fn is_beyond(last: &Occupancy, now: &Occupancy, own: u32) -> bool {
+    now.requests.is_some_and(|requests| requests > own) && !is_stale(last, now)
 }
 
 /// Whether the number of requests is an old one. vLLM refreshes it with each step alone, so
@@ -193,8 +224,12 @@ mod tests {
         after: Option<Occupancy>,
         records: &[RequestRecord],
     ) -> bool {
-        let polls = polls.iter().map(|(own, occupancy)| Poll { occupancy: occupancy.clone(), own: *own }).collect();
-        is_shared(&Watched { before, polls, after }, records, "mine", &ValidityPlan::default())
+        let mut watched = Watched::new(before, "mine");
+        for (own, occupancy) in polls {
+            watched.note(Poll { occupancy: occupancy.clone(), own: *own });
+        }
+        watched.end(after);
+        watched.is_shared(records, &ValidityPlan::default())
     }
 
     #[test]

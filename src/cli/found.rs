@@ -8,8 +8,6 @@ use crate::client::Offer;
 use crate::config::Draft;
 use crate::domain::{Endpoint, Grid, ServerIdentity, ServerKind};
 
-/// More slots than these make a grid whose cycle takes hours.
-const MOST_SLOTS: u32 = 256;
 /// Tokens of a context beside the answer: the default prompt, and what a chat template adds.
 const CONTEXT_KEPT: u32 = 64 + 32;
 /// The most models that are named.
@@ -85,7 +83,7 @@ impl Found {
     }
 
     fn grid(&self) -> Grid {
-        Grid::automatic(self.identity.slots.map(|slots| slots.min(MOST_SLOTS)), true)
+        Grid::automatic(self.identity.slots, true)
     }
 
     /// The host's name; the model's for this very machine, which all have in common.
@@ -120,9 +118,10 @@ impl Found {
 
     fn about_the_grid(&self) -> String {
         match self.identity.slots {
-            Some(slots) if slots > MOST_SLOTS => format!(
-                "The server works on {slots} requests at once. The lists are made for {MOST_SLOTS}, for a cycle of \
-                 larger ones takes hours; add what you need."
+            Some(slots) if slots > Grid::MOST_SLOTS => format!(
+                "The server works on {slots} requests at once. The lists are made for {}, for a cycle of larger ones \
+                 takes hours; add what you need.",
+                Grid::MOST_SLOTS
             ),
             Some(slots) => format!(
                 "The server works on {slots} requests at once: workers up to twice as many, batch up to four times. \

@@ -11,10 +11,11 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::config::Config;
 use crate::domain::plan::TargetPlan;
 use crate::domain::{Cell, Grid};
+use crate::web::SEATS;
 
-/// What is open beside requests: the history and its readers, pages and scrapes, probes, timers,
-/// the children's streams, the log.
-const RESERVE: u64 = 128;
+/// What is open beside requests: the visitors of a listener, the history and its readers, probes,
+/// timers, the children's streams, the log.
+const RESERVE: u64 = SEATS as u64 + 64;
 
 /// Raises the limit as far as the system lets a process.
 pub(super) fn raise() {
@@ -47,7 +48,7 @@ fn compare(needed: u64, allowed: u64) -> anyhow::Result<()> {
 fn needed(targets: &[TargetPlan]) -> u64 {
     let mut lanes: BTreeMap<&str, u64> = BTreeMap::new();
     for target in targets {
-        let most = most_in_flight(&target.grid.grid(None), target.slots.is_server());
+        let most = most_in_flight(&target.grid.largest(), target.slots.is_server());
         let lane = lanes.entry(&target.lane).or_default();
         *lane = most.max(*lane);
     }

@@ -15,10 +15,15 @@ const CHUNKS_PER_ASKED_TOKEN: u64 = 4;
 /// What an answer may hold beyond that, chunks: templates and reasoning preambles.
 const SPARE_CHUNKS: u64 = 1024;
 
+/// More prompt tokens than bytes were sent, and these, are not believed: templates and the
+/// instructions of a server's own.
+const SPARE_PROMPT_TOKENS: u64 = 16_384;
+
 /// An answer as far as it has come.
 #[derive(Debug)]
 pub struct Answer {
     asked_tokens: u32,
+    most_prompt_tokens: u64,
     chunks: Vec<Chunk>,
     usage: Option<Usage>,
     /// The output count that came with the last text-bearing chunk, where each carries one.
@@ -34,9 +39,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn new(asked_tokens: u32) -> Self {
+    /// The answer to a request of so many bytes.
+    pub fn new(asked_tokens: u32, request_bytes: usize) -> Self {
         Self {
             asked_tokens,
+            // No token is less than a byte.
+            most_prompt_tokens: request_bytes as u64 + SPARE_PROMPT_TOKENS,
             chunks: Vec::with_capacity(asked_tokens as usize + 1),
             usage: None,
             cumulative: Some(0),
@@ -130,11 +138,13 @@ impl Answer {
             (None, Some(output)) => (output, TokenSource::ServerTimings),
             (None, None) => (self.chunks.len() as u64, TokenSource::Chunks),
         };
+        let is_believed = |&count: &u64| count <= self.most_prompt_tokens;
+        let cached_prompt = self.usage.and_then(|usage| usage.cached_prompt).or(self.timed_cached_tokens);
         let tokens = TokenCounts {
             output,
             source,
-            prompt: self.usage.and_then(|usage| usage.prompt),
-            cached_prompt: self.usage.and_then(|usage| usage.cached_prompt).or(self.timed_cached_tokens),
+            prompt: self.usage.and_then(|usage| usage.prompt).filter(is_believed),
+            cached_prompt: cached_prompt.filter(is_believed),
         };
         (self.chunks, tokens, self.timings, self.failure)
     }
@@ -159,7 +169,7 @@ mod tests {
 
     /// Takes the events a millisecond apart and ends the stream.
     fn answer(events: Vec<StreamEvent>) -> (Vec<Option<u32>>, TokenCounts, Option<FailureKind>) {
-        let mut answer = Answer::new(100);
+        let mut answer = Answer::new(100, 400);
         for (at, event) in (1..).zip(events) {
             answer.take(event, Duration::from_millis(at));
         }
@@ -189,7 +199,7 @@ mod tests {
 
     /// The answer of those lines of Ollama's, read a millisecond apart.
     fn check_thinking(lines: &[&str]) {
-        let mut answer = Answer::new(100);
+        let mut answer = Answer::new(100, 400);
         for (at, line) in (1..).zip(lines) {
             answer.take(decode::ollama(line.as_bytes()).expect("valid"), Duration::from_millis(at));
         }
@@ -269,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_of_far_more_tokens_than_bytes_is_not_believed() {
+        let most = 400 + SPARE_PROMPT_TOKENS;
+        let told = |prompt, cached_prompt| {
+            let usage = Some(Usage { prompt: Some(prompt), output: Some(1), cached_prompt: Some(cached_prompt) });
+            let tokens = answer(vec![text(1), StreamEvent { usage, ..finish() }]).1;
+            (tokens.prompt, tokens.cached_prompt)
+        };
+        assert_eq!(told(most, most), (Some(most), Some(most)));
+        assert_eq!(told(most + 1, 7), (None, Some(7)));
+        assert_eq!(told(7, most + 1), (Some(7), None));
+    }
+
+    #[test]
     fn what_was_told_once_is_kept() {
         let told = StreamEvent {
             usage: Some(Usage { prompt: Some(5), output: Some(2), cached_prompt: None }),
@@ -281,7 +304,7 @@ mod tests {
             done: true,
             ..finish()
         };
-        let mut answer = Answer::new(100);
+        let mut answer = Answer::new(100, 400);
         answer.take(told.clone(), Duration::ZERO);
         answer.take(StreamEvent::default(), Duration::ZERO);
         assert!(answer.is_over());
@@ -295,7 +318,7 @@ mod tests {
     #[test]
     fn an_answer_is_over_when_nothing_follows_or_it_failed() {
         let after = |event| {
-            let mut answer = Answer::new(100);
+            let mut answer = Answer::new(100, 400);
             answer.take(event, Duration::ZERO);
             (answer.is_over(), answer.has_failed())
         };

@@ -9,8 +9,9 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
-use crate::domain::ServerTimings;
+use crate::domain::{ServerTimings, checksum};
 
 /// What one payload says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -264,12 +265,7 @@ impl<'de> Deserialize<'de> for Text {
 
 /// Ollama compares trimmed texts when it looks for a model that repeats itself.
 pub(super) fn fingerprint(text: &str) -> Option<u64> {
-    (!text.is_empty()).then(|| fnv1a(text.trim().as_bytes()))
-}
-
-/// The 64-bit FNV-1a hash (draft-eastlake-fnv): short, and good enough to tell texts apart.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    (!text.is_empty()).then(|| checksum(text.trim()))
 }
 
 /// A number that a server told soundly: whole, not negative, at most `LARGEST`; else nothing.
@@ -312,10 +308,16 @@ struct Words(String);
 
 impl<'de> Deserialize<'de> for Words {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Errors are rare: the convenience of a tree costs nothing here.
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let message = value.get("message").and_then(serde_json::Value::as_str).or(value.as_str());
-        Ok(Self(message.map_or_else(|| value.to_string(), str::to_owned)))
+        #[derive(serde::Deserialize)]
+        struct Object<'a> {
+            #[serde(borrow)]
+            message: Option<&'a RawValue>,
+        }
+        // No tree is built: that of a few megabytes would take hundreds.
+        let whole = <&RawValue>::deserialize(deserializer)?.get();
+        let text = |json| serde_json::from_str::<String>(json).ok();
+        let message = || text(serde_json::from_str::<Object<'_>>(whole).ok()?.message?.get());
+        Ok(Self(text(whole).or_else(message).unwrap_or_else(|| whole.to_owned())))
     }
 }
 
@@ -332,7 +334,7 @@ mod tests {
     }
 
     fn text(text: &str) -> StreamEvent {
-        StreamEvent { text: Some(fnv1a(text.trim().as_bytes())), ..StreamEvent::default() }
+        StreamEvent { text: Some(checksum(text.trim())), ..StreamEvent::default() }
     }
 
     fn usage(prompt: u64, output: u64, cached_prompt: Option<u64>) -> Option<Usage> {

@@ -13,6 +13,7 @@ use tower::util::MapFutureLayer;
 use super::connect;
 use super::identify::Identified;
 use super::occupancy::ShutDoors;
+use super::secrets::Secrets;
 use crate::domain::plan::{Api, Authorities, Connection, Secret};
 use crate::domain::{FailureKind, RequestFailure};
 
@@ -45,7 +46,7 @@ pub struct Client {
     /// The bearer token as a header; may change on the disk while the program runs.
     key: Arc<ArcSwapOption<HeaderValue>>,
     /// Values that must not come back in what is told of an error.
-    secrets: Arc<ArcSwap<Vec<Secret>>>,
+    secrets: Arc<ArcSwap<Secrets>>,
     pub(super) shut_doors: Arc<ShutDoors>,
 }
 
@@ -75,8 +76,7 @@ impl Client {
             let certificates = certificates.map_err(|error| fault(error.to_string()))?;
             builder = builder.tls_certs_merge(certificates);
         }
-        let secrets = connection.headers.iter().map(|(_, value)| value.clone());
-        let secrets: Vec<Secret> = secrets.filter(|secret| !secret.reveal().is_empty()).collect();
+        let secrets = Secrets::of(connection.headers.iter().map(|(_, value)| value));
         let client = Self {
             http: builder.build()?,
             base: connection.url.clone(),
@@ -94,10 +94,7 @@ impl Client {
         let header = key.map(bearer).transpose()?;
         if let Some(key) = key {
             // The last one stays a secret.
-            self.secrets.rcu(|known| {
-                let new = [key].into_iter().filter(|key| !known.contains(key));
-                known.iter().chain(new).cloned().collect::<Vec<_>>()
-            });
+            self.secrets.rcu(|known| known.and(key));
         }
         self.key.store(header.map(Arc::new));
         Ok(())
@@ -162,11 +159,15 @@ impl Client {
         super::identify::identify(self, model).await.map_err(|failure| self.redacted(failure))
     }
 
-    /// The failure without secrets: some servers and proxies repeat what they were sent.
+    /// A server's words without the secrets that it was sent. All of them: a secret that is cut
+    /// is found no more.
+    pub(super) fn redacted_words(&self, words: &str) -> String {
+        self.secrets.load().hidden_in(words)
+    }
+
+    /// The failure without secrets.
     pub(super) fn redacted(&self, mut failure: RequestFailure) -> RequestFailure {
-        for secret in self.secrets.load().iter() {
-            failure.detail = failure.detail.replace(secret.reveal(), "<secret>");
-        }
+        failure.detail = self.redacted_words(&failure.detail);
         failure
     }
 }
@@ -301,13 +302,13 @@ mod tests {
     #[tokio::test]
     async fn headers_are_sent_and_their_values_are_secret() {
         let secret = |text: &str| Secret::new(text);
-        let headers = vec![("X-Team".to_owned(), secret("seven")), ("X-None".to_owned(), secret(""))];
+        let headers = vec![("X-Team".to_owned(), secret("seventeen")), ("X-None".to_owned(), secret(""))];
         let server = Scripted::start(|_| (200, "", 0)).await;
         let url = server.client.base.clone();
         let client = Client::new(&Connection { url, headers, ..Connection::default() }).expect("a client");
         client.probe("/").await.expect("an answer");
-        assert!(server.requests()[0].head.contains("x-team: seven"));
-        let told = client.redacted(RequestFailure::new(FailureKind::Http4xx, "who is seven?"));
+        assert!(server.requests()[0].head.contains("x-team: seventeen"));
+        let told = client.redacted(RequestFailure::new(FailureKind::Http4xx, "who is seventeen?"));
         assert_eq!(told.detail, "who is <secret>?");
     }
 
@@ -383,8 +384,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_server_repeats_of_a_key_is_hidden() {
-        let server = Scripted::start(|_| (401, r#"{"error":"no such key: hush"}"#, 0)).await;
-        server.client.set_key(Some(&Secret::new("hush"))).expect("fits a header");
+        let server = Scripted::start(|_| (401, r#"{"error":"no such key: hush-hush"}"#, 0)).await;
+        server.client.set_key(Some(&Secret::new("hush-hush"))).expect("fits a header");
         let failure = server.client.identify(None).await.expect_err("refused");
         assert!(failure.detail.contains("no such key: <secret>"), "{failure}");
     }
@@ -392,12 +393,12 @@ mod tests {
     #[test]
     fn every_key_that_was_used_stays_a_secret_and_is_kept_once() {
         let client = Client::new(&Connection::default()).expect("a client");
-        for key in ["first", "second", "second", "first"] {
+        for key in ["first-key", "second-key", "second-key", "first-key"] {
             client.set_key(Some(&Secret::new(key))).expect("fits a header");
         }
         client.set_key(None).expect("no key");
-        let told = client.redacted(RequestFailure::new(FailureKind::Http4xx, "first, then second"));
+        let told = client.redacted(RequestFailure::new(FailureKind::Http4xx, "first-key, then second-key"));
         assert_eq!(told.detail, "<secret>, then <secret>");
-        assert_eq!(client.secrets.load().len(), 2);
+        assert_eq!(client.secrets.load().count(), 2);
     }
 }

@@ -19,6 +19,7 @@ pub mod occupancy;
 pub mod reader;
 #[cfg(test)]
 mod scripted;
+mod secrets;
 pub mod stream;
 pub mod survey;
 pub mod timeline;

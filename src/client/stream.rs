@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use super::answer::Answer;
 use super::body::{self, Addition};
 use super::connect;
-use super::decode;
+use super::decode::{self, StreamEvent};
 use super::framing::{Decoder, Framing};
 use super::http::{Client, classify, read_bounded};
 use super::identify::Identified;
@@ -140,8 +140,8 @@ impl Caller {
             Api::Ollama => body::ollama(&self.model, request, &self.plan),
             Api::OpenAi | Api::Auto => body::openai(&self.model, request, &self.plan, &self.additions),
         };
+        let mut answer = Answer::new(request.output_tokens, body.len());
         let http = self.client.post(path, body, closes_after_streams(self.kind));
-        let mut answer = Answer::new(request.output_tokens);
         let sent = timeline.now();
         let sleep = Box::pin(sleep_until(timeline.instant(sent)));
         let mut watch = Watch { timeline, timeouts, sent, sleep, has_text: false };
@@ -172,12 +172,27 @@ impl Caller {
             }
             Ok(response) if !response.status().is_success() => {
                 let ended = watch.timeline.now();
-                let failure = refused(response).await;
+                let failure = self.refusal(response).await;
                 answer.fail(failure.kind, &failure.detail);
                 ended
             }
             Ok(response) => self.read(response, answer, watch).await,
         }
+    }
+
+    /// Names an answer with an error status.
+    async fn refusal(&self, response: reqwest::Response) -> RequestFailure {
+        let status = response.status().as_u16();
+        let kind = match status {
+            300..=399 => FailureKind::Http3xx,
+            429 => FailureKind::RateLimited,
+            400..=499 => FailureKind::Http4xx,
+            500..=599 => FailureKind::Http5xx,
+            _ => FailureKind::Protocol,
+        };
+        let body = timeout(ERROR_BODY_PATIENCE, read_bounded(response, ERROR_BODY_LIMIT)).await;
+        let words = decode::error_words(&body.unwrap_or_default().0);
+        RequestFailure::new(kind, format!("{status}: {}", self.client.redacted_words(&words)))
     }
 
     /// Reads a stream to its end and returns the time of it.
@@ -186,7 +201,10 @@ impl Caller {
         let (mut decoder, mut reader) = (Decoder::new(framing), PayloadReader::new(framing));
         let mut read_bytes = 0_u64;
         let mut take = |payload: &[u8], at: Duration, answer: &mut Answer| match reader.read(payload) {
-            Ok(event) => answer.take(event, at),
+            Ok(event) => {
+                let error = event.error.map(|words| self.client.redacted_words(&words));
+                answer.take(StreamEvent { error, ..event }, at);
+            }
             Err(error) => answer.fail(FailureKind::Protocol, &format!("a payload that is not understood: {error}")),
         };
         loop {
@@ -245,20 +263,6 @@ async fn drain(mut response: reqwest::Response) {
     let rest = async { while let Ok(Some(_)) = response.chunk().await {} };
     // Late is no fault: the connection is closed instead.
     let _ = timeout(DRAIN, rest).await;
-}
-
-/// Names an answer with an error status.
-async fn refused(response: reqwest::Response) -> RequestFailure {
-    let status = response.status();
-    let kind = match status.as_u16() {
-        300..=399 => FailureKind::Http3xx,
-        429 => FailureKind::RateLimited,
-        400..=499 => FailureKind::Http4xx,
-        500..=599 => FailureKind::Http5xx,
-        _ => FailureKind::Protocol,
-    };
-    let (body, _) = timeout(ERROR_BODY_PATIENCE, read_bounded(response, ERROR_BODY_LIMIT)).await.unwrap_or_default();
-    RequestFailure::new(kind, format!("{}: {}", status.as_u16(), decode::error_words(&body)))
 }
 
 /// Whether a refusal may be for fields that the server does not know: 400 or 422.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use crate::domain::plan::{Authorities, Prompts, Secret};
+use crate::domain::{EMPTY_CHECKSUM, checksum_with};
 
 use super::kind::{self, Kind};
 use super::problem::Fault;
@@ -143,16 +144,10 @@ fn read_text(path: &Path, limit: usize) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
-/// A name for a set of prompts: FNV-1a, 64 bits, in hexadecimal.
-///
-/// It stands in the history and must be the same from every build, which std's hashers do
-/// not promise; it tells prompt sets apart and keeps nothing safe, so it need not be strong.
+/// A name for a set of prompts, which stands in the history.
 fn digest(lines: &[String]) -> String {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
-    let bytes = lines.iter().flat_map(|line| line.bytes().chain([b'\n']));
-    let hash = bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-    format!("{hash:016x}")
+    let sum = lines.iter().fold(EMPTY_CHECKSUM, |sum, line| checksum_with(checksum_with(sum, line), "\n"));
+    format!("{sum:016x}")
 }
 
 #[cfg(test)]

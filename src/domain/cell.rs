@@ -83,9 +83,13 @@ impl Grid {
         Self { workers: LEGACY_WORKERS.to_vec(), batch: LEGACY_BATCH.to_vec(), share_equivalent_cells }
     }
 
+    /// The most slots of a server that [`Grid::automatic`] believes in, or a cycle would take days:
+    /// SGLang takes thousands of requests at once. A larger grid is named by the user.
+    pub const MOST_SLOTS: u32 = 256;
+
     /// Powers of two: workers up to twice the server's slots, batch up to four times.
     pub fn automatic(slots: Option<u32>, share_equivalent_cells: bool) -> Self {
-        let slots = slots.unwrap_or(ASSUMED_SLOTS).clamp(1, Self::LARGEST / 4);
+        let slots = slots.unwrap_or(ASSUMED_SLOTS).clamp(1, Self::MOST_SLOTS);
         let powers =
             |top: u32| std::iter::successors(Some(1_u32), |n| n.checked_mul(2)).take_while(|n| *n <= top).collect();
         Self { workers: powers(2 * slots), batch: powers(4 * slots), share_equivalent_cells }
@@ -181,6 +185,12 @@ mod tests {
         assert_eq!(Grid::automatic(None, true), grid);
         assert_eq!(Grid::automatic(Some(6), true).workers(), [1, 2, 4, 8]);
         assert_eq!(Grid::automatic(Some(0), true).workers(), [1, 2]);
+    }
+
+    #[test]
+    fn no_server_makes_an_automatic_grid_endless() {
+        let grid = Grid::automatic(Some(u32::MAX), true);
+        assert_eq!((grid.workers().last(), grid.batch().last()), (Some(&512), Some(&1024)));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use change::{
     ActiveAlarm, Baseline, BaselineOptimum, BaselineOrder, Cause, CellChange, ChangeEvent, ChangeRecord, Compared,
     Comparison, CycleRef, Direction, Measure, OrderKind, Ratio, Scope, ToldChange, Turn, Verdict,
 };
-pub use checksum::checksum;
+pub use checksum::{EMPTY_CHECKSUM, checksum, checksum_with};
 pub use component::{Component, ComponentChanges, EnvironmentChanges};
 pub use conditions::{Conditions, GpuReading, ThrottleReason};
 pub use entry::{CycleEntry, Entry, EntryKind, EpochEntry, EventEntry};

@@ -89,6 +89,11 @@ impl Default for GridPlan {
 }
 
 impl GridPlan {
+    /// The largest grid that any server can make of it.
+    pub fn largest(&self) -> Grid {
+        self.grid(Some(Grid::MOST_SLOTS))
+    }
+
     /// The grid for a server with that many slots.
     pub fn grid(&self, slots: Option<u32>) -> Grid {
         match self {

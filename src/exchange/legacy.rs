@@ -317,7 +317,7 @@ impl Report {
         let figures = self.cells.iter().map(|(cell, p)| {
             format!("{cell} {} {} {} {}\n", p.total_seconds, p.seconds_per_request, p.tokens_per_second, p.tokens)
         });
-        checksum(&figures.collect::<String>())
+        checksum(figures.collect::<String>())
     }
 }
 

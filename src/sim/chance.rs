@@ -11,20 +11,13 @@ use rand::{RngExt, SeedableRng};
 
 use super::answer::{Cut, CutKind, Finish};
 use super::profile::{Profile, SimOptions};
+use crate::domain::EMPTY_CHECKSUM;
 
 /// The stream of the drift of the speed; requests use the streams from 1.
 const DRIFT_STREAM: u64 = 0;
 /// The memory of the drift, model seconds: longer than most samples, so that the noise
 /// shows between samples and not only between steps, and far shorter than a cycle.
 const DRIFT_MEMORY_SECONDS: f64 = 30.0;
-
-/// FNV-1a, 64 bits: a hash that is the same in every build, unlike the standard library's.
-pub(super) fn hash(start: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-
-/// Where a chain of hashes begins: FNV's offset basis.
-pub(super) const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// What chance decides about one request.
 #[derive(Debug)]
@@ -76,7 +69,7 @@ pub(super) enum Fate {
 
 impl Fate {
     pub(super) fn draw(options: &SimOptions, arrival: u64, answer_tokens: u32) -> Self {
-        let mut rng = generator(options.seed ^ HASH_START, arrival);
+        let mut rng = generator(options.seed ^ EMPTY_CHECKSUM, arrival);
         if rng.random::<f64>() < options.fault_http_500 {
             return Self::Status500;
         }

@@ -5,7 +5,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::chance::{HASH_START, hash};
+use crate::domain::{checksum, checksum_with};
 
 /// Bytes that count as one token: what English is close to with the usual vocabularies.
 const BYTES_PER_TOKEN: usize = 4;
@@ -23,12 +23,12 @@ pub(super) fn count_tokens(prompt: &str) -> u32 {
 
 /// The names of the whole blocks of a prompt. Prompts of different salts share none.
 pub(super) fn blocks(salt: &str, prompt: &str) -> Vec<u64> {
-    let start = hash(HASH_START, salt.as_bytes());
+    let start = checksum(salt);
     prompt
         .as_bytes()
         .chunks_exact(BLOCK_BYTES)
         .scan(start, |chain, block| {
-            *chain = hash(*chain, block);
+            *chain = checksum_with(*chain, block);
             Some(*chain)
         })
         .collect()

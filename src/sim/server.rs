@@ -15,11 +15,12 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::{CutKind, Finish, Tally};
-use super::chance::{Fate, HASH_START, LengthAsked, Lot, hash};
+use super::chance::{Fate, LengthAsked, Lot};
 use super::model::{Counters, Engine, Job, Output};
 use super::prefix::{blocks, count_tokens};
 use super::profile::{AnswerLength, ModelCard, Profile, SimOptions};
 use super::text::words;
+use crate::domain::{checksum, checksum_with};
 
 /// The grain of tokio's timers, by which an event may come late. Who answers a late event
 /// at once is taken to have answered it in time.
@@ -225,7 +226,7 @@ impl SimServer {
         let number = self.shared.arrivals.fetch_add(1, Ordering::Relaxed) + 1;
         let at_most = spec.output_tokens.unwrap_or(u32::MAX).min(context - prompt_tokens).max(1);
         let at_least = if spec.ignore_eos { at_most } else { spec.min_tokens };
-        let key = spec.seed.map_or(number, |seed| hash(hash(HASH_START, spec.prompt.as_bytes()), &seed.to_le_bytes()));
+        let key = spec.seed.map_or(number, |seed| checksum_with(checksum(&spec.prompt), seed.to_le_bytes()));
         let mut lot = Lot::draw(options.seed, key, &locked(&self.shared.profile), LengthAsked { at_most, at_least });
         if let Some(took) = spec.cold_load {
             lot.load = took.mul_f64(options.speed);

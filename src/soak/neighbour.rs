@@ -10,7 +10,7 @@ use super::backend::Backend;
 use super::hold::Hold;
 use super::meter::Meter;
 use super::target::{REMINDER, TargetRunner};
-use crate::analysis::foreign::{self, Poll};
+use crate::analysis::foreign::{self, Poll, Watched};
 use crate::domain::{Look, Occupancy, SchedulerState};
 
 /// How often a server that others use is looked at.
@@ -109,14 +109,16 @@ impl<B: Backend> TargetRunner<B> {
 }
 
 /// Looks at the server while a batch runs; never returns by itself.
-pub(super) async fn poll<B: Backend>(backend: &B, meter: &Meter, polls: &mut Vec<Poll>) {
+pub(super) async fn poll<B: Backend>(backend: &B, meter: &Meter, mut watched: Option<&mut Watched>) {
     loop {
         // What ended a moment ago may still be in the server.
         let ended = meter.ended();
         sleep(SETTLE).await;
         if let Ok(Some(occupancy)) = backend.occupancy(Look::During).await {
             let own = meter.started().saturating_sub(ended);
-            polls.push(Poll { occupancy, own: u32::try_from(own).unwrap_or(u32::MAX) });
+            if let Some(watched) = &mut watched {
+                watched.note(Poll { occupancy, own: u32::try_from(own).unwrap_or(u32::MAX) });
+            }
         }
         sleep(POLL_EVERY).await;
     }

@@ -64,6 +64,8 @@ pub(super) struct Progress {
     pub(super) troubles: u32,
     /// Whether the cell that is next was cut short at its first try.
     pub(super) is_second_try: bool,
+    /// How often in a row others were seen right after a warm-up.
+    pub(super) yields: u32,
     /// The server that the requests are made for.
     server: Option<(Api, ServerKind, String)>,
     /// Fields that it refused.
@@ -107,6 +109,7 @@ impl Progress {
             dropped: None,
             troubles: 0,
             is_second_try: false,
+            yields: 0,
             server: None,
             left_out: BTreeSet::new(),
             usual: UsualOfEpoch::default(),

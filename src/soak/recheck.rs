@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::backend::Backend;
 use super::target::TargetRunner;
-use crate::analysis::foreign::{self, Watched};
+use crate::analysis::foreign::Watched;
 use crate::domain::{FailureKind, InvalidReason, RequestRecord};
 
 /// The longest time in which samples are published under an identity that nobody confirms.
@@ -32,7 +32,7 @@ impl<B: Backend> TargetRunner<B> {
     ) -> Option<InvalidReason> {
         // No later sample would tell of a change in the last one of a cycle.
         let is_last = self.progress.pending.len() <= 1;
-        let shows_restart = records.iter().any(has_broken) || watched.is_some_and(began_anew);
+        let shows_restart = records.iter().any(has_broken) || watched.is_some_and(Watched::began_anew);
         let is_confirmed = self.progress.confirmed_at.is_some_and(|at| at.elapsed() < LOOK_EVERY);
         if is_confirmed && !is_last && !shows_restart {
             return None;
@@ -61,8 +61,4 @@ fn has_broken(record: &RequestRecord) -> bool {
         // A proxy may end the answer of a server that died as if it were whole.
         matches!(failure.kind, FailureKind::Reset | FailureKind::Truncated) || failure.kind.is_out_of_reach()
     })
-}
-
-fn began_anew(watched: &Watched) -> bool {
-    watched.after.as_ref().is_some_and(|after| foreign::began_anew(&watched.before, after))
 }

@@ -17,18 +17,24 @@ use super::order::generator;
 use super::progress::Running;
 use super::prompts;
 use super::target::{Halt, TargetRunner, Trouble};
-use crate::analysis::foreign::{self, Watched};
+use crate::analysis::foreign::Watched;
 use crate::analysis::measure::{Circumstances, measure};
 use crate::analysis::validity::judge;
 use crate::client::Timeouts;
 use crate::domain::{
     Cell, Conditions, FailureKind, GenerateRequest, Happening, InvalidReason, Measurement, RequestRecord, Sample,
-    SchedulerState,
+    SchedulerState, checksum,
 };
 use crate::environment::Watch;
 
 /// A request may take so many times what the warm-up lets expect.
 const TIMEOUT_MARGIN: f64 = 3.0;
+/// A warm-up makes the time-out of a request longer by this factor at most: who only dribbles
+/// must not have the server for days.
+const MOST_TIMEOUTS: u32 = 12;
+/// How often in a row a cell's warm-up may show others who use the server. Then it is measured,
+/// and the looks during the sample decide: a server may be slow to forget the warm-up itself.
+const MOST_YIELDS: u32 = 3;
 /// How long a sample is waited for on its way to the disk before the next one begins.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -58,6 +64,7 @@ impl<B: Backend> TargetRunner<B> {
             hold = withdrawn => return Err(hold.into()),
         };
         // From here on it is whole, whatever comes.
+        self.progress.yields = 0;
         self.end_running(None).await;
         self.conclude(cell, measured).await
     }
@@ -66,7 +73,8 @@ impl<B: Backend> TargetRunner<B> {
         let numbers = [self.progress.cycle, cell.workers.into(), cell.batch.into()];
         let warmup = self.warm_up(cell, &numbers, meter).await;
         self.progress.usual.note_warmup(&warmup);
-        if !warmup.is_empty() && self.must_yield().await {
+        if !warmup.is_empty() && self.progress.yields < MOST_YIELDS && self.must_yield().await {
+            self.progress.yields += 1;
             return Err(Hold::until(SchedulerState::Yielding, None).into());
         }
         let before = self.settled_look().await;
@@ -81,10 +89,10 @@ impl<B: Backend> TargetRunner<B> {
         let (started_at, began) = (self.bus.now(), Instant::now());
         let (lag_before, cpu_before) = (self.lag.counts(), cpu_seconds());
         self.progress.last_look = None;
-        let mut polls = Vec::new();
+        let mut watched = before.map(|before| Watched::new(before, &self.progress.id.model));
         let records = tokio::select! {
             records = batch::run(&self.backend, batch, &self.bus, &self.progress.id) => records,
-            () = poll(&*self.backend, meter, &mut polls), if before.is_some() => Vec::new(),
+            () = poll(&*self.backend, meter, watched.as_mut()), if watched.is_some() => Vec::new(),
         };
         // The clock may have been set in between.
         let completed_at = later(started_at, began.elapsed());
@@ -96,26 +104,24 @@ impl<B: Backend> TargetRunner<B> {
             timer_lag_p99: self.lag.counts().p99_since(&lag_before),
             client_cpu_ratio: if available > 0.0 { (cpu_seconds() - cpu_before) / available } else { 0.0 },
         };
-        let watched = before.map(|before| Watched { before, polls, after: None });
         Ok(Measured { records, circumstances, watch, span: [started_at, completed_at], watched })
     }
 
     /// Makes the records a sample and publishes it.
     async fn conclude(&mut self, cell: Cell, measured: Measured) -> Result<(), Halt> {
-        let Measured { records, circumstances, watch, span: [started_at, completed_at], watched } = measured;
+        let Measured { records, circumstances, watch, span: [started_at, completed_at], mut watched } = measured;
         let conditions = match watch {
             Some(watch) => watch.end().await.unwrap_or_default(),
             None => Conditions::default(),
         };
         let bounds = self.plan.validity;
-        let watched = match watched {
-            Some(watched) => Some(Watched { after: self.settled_look().await, ..watched }),
-            None => None,
-        };
+        if let Some(watched) = &mut watched {
+            watched.end(self.settled_look().await);
+        }
         let left = self.epoch_left(&records, watched.as_ref()).await;
-        let model = &self.progress.id.model;
-        let is_shared = watched.is_some_and(|watched| foreign::is_shared(&watched, &records, model, &bounds));
-        let longest_prompt = records.iter().filter_map(|record| record.tokens.prompt).max().unwrap_or(0);
+        let is_shared = watched.is_some_and(|watched| watched.is_shared(&records, &bounds));
+        let answered = records.iter().filter(|record| record.succeeded());
+        let longest_prompt = answered.filter_map(|record| record.tokens.prompt).max().unwrap_or(0);
         self.progress.longest_prompt = self.progress.longest_prompt.max(longest_prompt);
         if let (Some((measurement, latencies)), Some(epoch)) = (measure(&records, circumstances), &self.progress.epoch)
         {
@@ -170,16 +176,18 @@ impl<B: Backend> TargetRunner<B> {
     /// queue is not a fault.
     fn request_timeout(&self, cell: Cell, warmup: &[RequestRecord]) -> Duration {
         let floor = self.plan.request.timeout;
+        let in_flight = self.in_flight(cell).min(cell.batch);
+        let waves = |at_once: u32| in_flight.div_ceil(at_once.max(1));
         let slowest = warmup.iter().filter(|record| record.succeeded()).max_by_key(|record| record.duration());
-        let expected = match slowest {
-            // The warm-up ran at the cell's own concurrency: its queue is in it.
+        match slowest {
+            // The warm-up ran at the cell's own concurrency: a queue of so many is in it.
             Some(record) => {
                 let longer = f64::from(self.plan.request.output_tokens) / f64::from(record.asked_tokens.max(1));
-                record.duration().mul_f64(longer * TIMEOUT_MARGIN)
+                let expected = record.duration().mul_f64(longer * TIMEOUT_MARGIN);
+                expected.clamp(floor, floor * MOST_TIMEOUTS) * waves(cell.concurrency())
             }
-            None => floor * self.progress.slots.map_or(1, |slots| cell.concurrency().div_ceil(slots)),
-        };
-        floor.max(expected)
+            None => floor * waves(self.progress.slots.unwrap_or(cell.concurrency())),
+        }
     }
 
     pub(super) fn timeouts(&self, total: Duration) -> Timeouts {
@@ -190,7 +198,7 @@ impl<B: Backend> TargetRunner<B> {
     /// Requests of their own for each purpose. The time salts the prompts: a server that
     /// outlives this process still caches those of the last one.
     pub(super) fn requests(&self, count: u32, tokens: u32, numbers: &[u64]) -> Vec<GenerateRequest> {
-        let name = self.progress.id.name.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31) + u64::from(byte));
+        let name = checksum(&*self.progress.id.name);
         let salt = self.bus.now().as_millisecond().cast_unsigned();
         let purpose: Vec<u64> = numbers.iter().copied().chain([name, salt]).collect();
         prompts::requests(&self.plan.request, count, tokens, &mut generator(self.schedule().seed, &purpose))

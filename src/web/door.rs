@@ -29,7 +29,7 @@ use super::patience::Patient;
 
 /// The most connections of one listener. Few programs scrape, and the file descriptors of a
 /// process, often 1024, belong to what measures.
-const SEATS: usize = 128;
+pub const SEATS: usize = 128;
 /// The most time from one answer to the next request, and for its headers.
 const HEADERS: Duration = Duration::from_secs(30);
 const HEADER_BYTES: usize = 64 << 10;

@@ -67,8 +67,14 @@ pub(super) fn guarded(mut response: Response) -> Response {
 /// Makes a page when it is its turn. The connections bound how many wait.
 async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
     // The semaphore is never closed.
-    let _turn = turns.acquire().await;
-    next.run(request).await
+    let turn = turns.acquire_owned().await;
+    // A visitor who hangs up ends the wait for the page, not the work on it, nor its turn.
+    let page = tokio::spawn(async move {
+        let page = next.run(request).await;
+        drop(turn);
+        page
+    });
+    page.await.unwrap_or_else(|panic| Fault::new(panic).into_response())
 }
 
 async fn metrics(State(app): Desk) -> Result<Response, Fault> {
@@ -108,5 +114,31 @@ impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         tracing::error!(error = self.0, "a page could not be made");
         (StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", self.0)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body;
+    use tokio::time::timeout;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_visitor_who_hangs_up_leaves_no_turn_before_the_work_is_done() {
+        let turns = Arc::new(Semaphore::new(1));
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(std::sync::Mutex::new(gate));
+        let slow = move || aside(move || gate.lock().expect("no panic").recv().map(|()| "a page"));
+        let pages = Router::new().route("/", get(slow)).route_layer(from_fn_with_state(turns.clone(), in_turn));
+        let asked = pages.oneshot(Request::get("/").body(Body::empty()).expect("is a request"));
+        assert!(timeout(Duration::from_millis(50), asked).await.is_err(), "it waits for the gate");
+        assert_eq!(turns.available_permits(), 0);
+        open.send(()).expect("the work waits");
+        let turn = timeout(Duration::from_secs(60), turns.acquire()).await;
+        assert!(turn.is_ok_and(|turn| turn.is_ok()));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stage::{MINUTE, Stage, exact, measured_cells};
-use crate::domain::plan::TargetPlan;
+use crate::domain::plan::{GridPlan, RequestPlan, TargetPlan};
 use crate::domain::slots::{CommandPlan, SlotSwitch, SlotsPlan};
 use crate::domain::{Event, Grid, Happening, InvalidReason, SchedulerState};
 use crate::sim::{SimOptions, SimServer};
@@ -123,4 +123,24 @@ async fn a_server_that_is_never_ready_is_a_failure_within_its_time() {
     stage.server.set_away(false);
     while stage.next().await.is_some() {}
     soak.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_in_the_server_is_no_fault_of_those_who_wait_in_it() {
+    for warmup_requests in [0, 1] {
+        let mut stage = Stage::new(1);
+        stage.schedule.warmup_requests = warmup_requests;
+        let plan = (*target(&stage, process()).plan).clone();
+        // A request takes 0.1 s alone, and the last of the batch 6 s.
+        let request = RequestPlan { timeout: Duration::from_secs(1), ..plan.request.clone() };
+        let grid = GridPlan::Fixed(Grid::new(&[1], &[64], false).expect("sound"));
+        let events = stage.run(vec![stage.target_of(TargetPlan { request, grid, ..plan })]).await;
+        let samples = events.iter().filter_map(|event| match &event.happening {
+            Happening::SampleEnded { sample, .. } => Some(sample),
+            _ => None,
+        });
+        let seen: Vec<_> =
+            samples.map(|sample| (sample.invalid.clone(), sample.measurement.total_seconds > 5.0)).collect();
+        assert_eq!(seen, [(Vec::new(), true)], "{warmup_requests} warm-ups");
+    }
 }

@@ -7,7 +7,7 @@
 //! look-up takes says nothing to whoever does not know the key.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -27,13 +27,13 @@ pub(super) struct Users {
     /// `None` where the system has no random numbers: then nothing is remembered.
     key: Option<hmac::Key>,
     known: Mutex<HashSet<Tag>>,
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
 }
 
 impl Default for Users {
     fn default() -> Self {
         let key = hmac::Key::generate(HMAC_SHA256, &SystemRandom::new()).ok();
-        Self { key, known: Mutex::default(), turn: Semaphore::new(1) }
+        Self { key, known: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -71,9 +71,13 @@ impl Users {
         if known.is_some() && tag.is_some_and(|tag| self.known().contains(&tag)) {
             return true;
         }
-        let Ok(_turn) = self.turn.acquire().await else { return false };
+        let Ok(turn) = self.turn.clone().acquire_owned().await else { return false };
         let hash = hash.clone();
-        let check = move || bcrypt::verify(&credentials.password, hash.reveal()).unwrap_or(false);
+        let check = move || {
+            // A visitor who hangs up ends the wait for the check, not the check, nor its turn.
+            let _turn = turn;
+            bcrypt::verify(&credentials.password, hash.reveal()).unwrap_or(false)
+        };
         let is_right = tokio::task::spawn_blocking(check).await.unwrap_or(false);
         let admitted = is_right && known.is_some();
         if let Some(tag) = tag.filter(|_| admitted) {
@@ -155,6 +159,16 @@ mod tests {
         assert!(door.admits(&users(&[("ann", "one")]), Some(&ann)).await);
         assert!(!door.admits(&users(&[("ann", "two")]), Some(&ann)).await);
         assert!(!door.admits(&users(&[("bob", "one")]), Some(&ann)).await);
+    }
+
+    #[tokio::test]
+    async fn a_visitor_who_hangs_up_leaves_no_turn_before_the_check_is_done() {
+        let door = Users::default();
+        let known = BTreeMap::from([("ann".to_owned(), Secret::new(bcrypt::hash("one", 10).expect("has a hash")))]);
+        let ann = header("ann:two");
+        let asked = tokio::time::timeout(std::time::Duration::from_millis(1), door.admits(&known, Some(&ann)));
+        assert!(asked.await.is_err(), "a check takes longer");
+        assert_eq!(door.turn.available_permits(), 0);
     }
 
     #[tokio::test]
