@@ -1,5 +1,6 @@
 //! Tells the program which revision and which compiler it was built from.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
@@ -13,6 +14,13 @@ fn main() {
     let revision = first_line("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(unknown);
     println!("cargo::rustc-env=LLMSOAK_REVISION={revision}");
     println!("cargo::rustc-env=LLMSOAK_RUSTC={}", first_line(&rustc, &["--version"]).unwrap_or_else(unknown));
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    // A commit moves the branch, not what `HEAD` says; its log has a line of each.
+    for place in ["HEAD", "logs/HEAD"] {
+        if let Some(path) =
+            first_line("git", &["rev-parse", "--git-path", place]).filter(|path| Path::new(path).exists())
+        {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
     println!("cargo::rerun-if-changed=build.rs");
 }

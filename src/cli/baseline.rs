@@ -5,12 +5,12 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use jiff::Timestamp;
 
 use super::args::{BaselineArgs, BaselineCommand, BaselinePlace, ConfigArgs, StorageArgs};
 use super::print;
-use super::reporting::{known_target, storage_folder};
+use super::reporting::{NOTHING_MEASURED, known_epoch, known_target, storage_folder};
 use crate::analysis::regression::Alarms;
 use crate::domain::{BaselineOrder, EpochId, EstimatePlan, OrderKind, TargetId};
 use crate::soak::WallClock;
@@ -74,6 +74,7 @@ fn named(history: &Reader, name: Option<&str>) -> anyhow::Result<Vec<TargetId>> 
 fn single(history: &Reader, name: Option<&str>) -> anyhow::Result<TargetId> {
     match <[TargetId; 1]>::try_from(named(history, name)?) {
         Ok([target]) => Ok(target),
+        Err(none) if none.is_empty() => bail!(NOTHING_MEASURED),
         Err(several) => {
             let names: Vec<&str> = several.iter().map(|target| &*target.name).collect();
             bail!("--target: say which of them is meant\n  hint: the history has {}", names.join(", "))
@@ -83,8 +84,7 @@ fn single(history: &Reader, name: Option<&str>) -> anyhow::Result<TargetId> {
 
 /// The target that an epoch is of.
 fn owner(history: &Reader, name: Option<&str>, id: EpochId) -> anyhow::Result<TargetId> {
-    let hint = "hint: `llmsoak baseline list` shows them";
-    let known = history.epoch(id)?.with_context(|| format!("the history has no epoch {id}\n  {hint}"))?;
+    let known = known_epoch(history, id)?;
     if name.is_some_and(|name| *name != *known.target.name) {
         bail!("--target: epoch {id} is of target {}\n  hint: leave --target out", known.target.name);
     }

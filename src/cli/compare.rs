@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 
 use super::args::{CompareArgs, CompareFormat};
 use super::print;
-use super::reporting::{known_target, storage_folder};
+use super::reporting::{known_epoch, known_target, storage_folder};
 use crate::analysis::regression::Alarms;
 use crate::analysis::regression::baseline::load_differences;
 use crate::domain::{Comparison, Epoch, EpochId, EstimatePlan, TargetId};
@@ -103,7 +103,7 @@ pub(super) fn tables(judged: &[Judged], limit: f64) -> String {
 /// The targets that are meant: the named one, that of the named epochs, or each.
 fn targets(history: &Reader, name: Option<&str>, epochs: [Option<EpochId>; 2]) -> anyhow::Result<Vec<TargetId>> {
     if let Some(id) = epochs.into_iter().flatten().next() {
-        let target = history.epoch(id)?.with_context(|| format!("the history has no epoch {id}\n  {LIST}"))?.target;
+        let target = known_epoch(history, id)?.target;
         if name.is_some_and(|name| *name != *target.name) {
             bail!("--target: epoch {id} is of target {}\n  hint: leave --target out", target.name);
         }
@@ -175,7 +175,7 @@ fn usual_baseline(history: &Reader, target: &TargetId, current: &Epoch) -> anyho
 }
 
 fn epoch_of(history: &Reader, target: &TargetId, id: EpochId) -> anyhow::Result<Epoch> {
-    let known = history.epoch(id)?.with_context(|| format!("the history has no epoch {id}\n  {LIST}"))?;
+    let known = known_epoch(history, id)?;
     if known.target.name != target.name {
         bail!("epoch {id} is of target {}, not of {}\n  {LIST}", known.target.name, target.name);
     }

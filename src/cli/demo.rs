@@ -3,11 +3,15 @@
 //! A simulated server on a real socket, and the daemon as it is, with its real history.
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +44,7 @@ const NEW_DRIVER: &str = "590.44.01";
 const NEW_RATE: f64 = 0.92;
 
 pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> {
-    let storage = args.storage_path.clone().unwrap_or_else(temporary_folder);
+    let storage = args.storage_path.clone().map_or_else(fresh_folder, Ok)?;
     service_runtime()?.block_on(async {
         let security = guarded(args.web.config_file.clone())?;
         let listeners = bind(&args.web.listen_addresses).await?;
@@ -51,7 +55,7 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
         let server = SimServer::start(simulated());
         tokio::spawn(http::serve(socket, server.clone(), SimApi::LlamaCpp, stop.clone().cancelled_owned()));
 
-        std::fs::create_dir_all(&storage).with_context(|| storage.display().to_string())?;
+        private_folder().recursive(true).create(&storage).with_context(|| storage.display().to_string())?;
         let driver = storage.join("driver_version");
         std::fs::write(&driver, OLD_DRIVER).with_context(|| driver.display().to_string())?;
         let grid = Grid::new(&WORKERS, &BATCH, true)?;
@@ -70,9 +74,9 @@ pub(super) fn run(args: &DemoArgs, log: LogCounter) -> anyhow::Result<ExitCode> 
         let scheme = if security.has_tls() { "https" } else { "http" };
         for listener in &listeners {
             let page = format!("{scheme}://{}", listener.local_addr()?);
-            eprintln!("llmsoak demo: a simulated server is being soaked; see {page}/ and {page}/metrics");
+            say(format_args!("llmsoak demo: a simulated server is being soaked; see {page}/ and {page}/metrics"));
         }
-        eprintln!("llmsoak demo: data in {}", config.storage.path.display());
+        say(format_args!("llmsoak demo: data in {}", config.storage.path.display()));
         let mode = Mode::Daemon { reloads: None, takes_orders: false };
         let session = Session { config, mode, listeners, security, log, stop };
         session.run(|events| update(server, driver, events)).await?;
@@ -114,6 +118,16 @@ fn simulated() -> SimOptions {
     SimOptions { profile, slots: SLOTS, speed: SPEED, ..SimOptions::default() }
 }
 
-fn temporary_folder() -> PathBuf {
-    std::env::temp_dir().join(format!("llmsoak-demo-{}", std::process::id()))
+fn private_folder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+/// A temporary folder that was not there: nobody has put anything into it.
+fn fresh_folder() -> anyhow::Result<PathBuf> {
+    let number = SysRng.try_next_u64().context("no random name for a temporary folder")?;
+    let folder = std::env::temp_dir().join(format!("llmsoak-demo-{number:016x}"));
+    private_folder().create(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
 }

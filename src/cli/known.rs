@@ -24,13 +24,7 @@ pub(super) fn restored(
         let (url, lane) = (target.plan.connection.url.clone(), target.plan.lane.clone());
         let happening = Happening::Joined { url, lane };
         events.push(Event { target: target.id.clone(), at: clock.now(), happening });
-        events.extend(known_epoch(&history, &target.plan, &target.id)?);
-        let canary = history.newest_canary(&target.id)?;
-        events.extend(canary.map(|(at, canary)| Event {
-            target: target.id.clone(),
-            at,
-            happening: Happening::CanaryEnded(canary),
-        }));
+        events.extend(known_of(&history, target)?);
     }
     Ok(events)
 }
@@ -38,7 +32,7 @@ pub(super) fn restored(
 /// What is known of the targets that a reload adds. Whoever hears that one joins shows it then:
 /// what the engine finds out comes later on the same way, so that nothing newer is overwritten.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Newcomers(Arc<ArcSwap<BTreeMap<Arc<str>, Event>>>);
+pub(super) struct Newcomers(Arc<ArcSwap<BTreeMap<Arc<str>, Vec<Event>>>>);
 
 impl Newcomers {
     /// Looks up those of the targets that are not shown yet, and forgets the last ones.
@@ -51,29 +45,35 @@ impl Newcomers {
         let history = Reader::open(&config.storage.path)?;
         let mut known = BTreeMap::new();
         for target in targets.iter().filter(|target| is_new(&target.id, shown)) {
-            if let Some(event) = known_epoch(&history, &target.plan, &target.id)? {
-                known.insert(target.id.name.clone(), event);
-            }
+            known.insert(target.id.name.clone(), known_of(&history, target)?);
         }
         self.0.store(Arc::new(known));
         Ok(())
     }
 
     /// What is known of a target that the last reload added.
-    pub(super) fn of(&self, target: &str) -> Option<Event> {
-        self.0.load().get(target).cloned()
+    pub(super) fn of(&self, target: &str) -> Vec<Event> {
+        self.0.load().get(target).cloned().unwrap_or_default()
     }
 
     /// What is to be shown with an event: all that is known of a target that joins with it.
-    pub(super) fn joining(&self, event: &Event, shown: &Snapshot) -> Option<Event> {
+    pub(super) fn joining(&self, event: &Event, shown: &Snapshot) -> Vec<Event> {
         let joins = matches!(event.happening, Happening::Joined { .. }) && is_new(&event.target, shown);
-        if joins { self.of(&event.target.name) } else { None }
+        if joins { self.of(&event.target.name) } else { Vec::new() }
     }
 }
 
 /// Whether nothing is shown of a target, or only what another model did.
 fn is_new(id: &TargetId, shown: &Snapshot) -> bool {
     shown.targets.get(&id.name).is_none_or(|target| target.id != *id)
+}
+
+/// The newest epoch of a target and its last canary, as far as there are any.
+fn known_of(history: &Reader, target: &SoakTarget<HttpBackend>) -> anyhow::Result<Vec<Event>> {
+    let canary = history.newest_canary(&target.id)?;
+    let canary =
+        canary.map(|(at, canary)| Event { target: target.id.clone(), at, happening: Happening::CanaryEnded(canary) });
+    Ok(known_epoch(history, &target.plan, &target.id)?.into_iter().chain(canary).collect())
 }
 
 fn known_epoch(history: &Reader, plan: &TargetPlan, id: &TargetId) -> anyhow::Result<Option<Event>> {

@@ -1,6 +1,6 @@
 //! Tells others of changes: gathers what comes at one time, and tries again what did not arrive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::session::Listener;
 use crate::config::Config;
 use crate::domain::notify::Sink;
-use crate::domain::{Event, TargetId};
+use crate::domain::{Event, Happening, TargetId};
 use crate::metrics::NotificationCounter;
 use crate::notify::{Message, Told, client, send};
 
@@ -76,11 +76,20 @@ pub(super) async fn notify(config: watch::Receiver<Arc<Config>>, counter: Notifi
 #[derive(Debug, Default)]
 struct Gathered {
     targets: BTreeMap<TargetId, (Instant, Message)>,
+    /// Those whose last change of environment was told and that completed no cycle since.
+    unsettled: BTreeSet<TargetId>,
 }
 
 impl Gathered {
     fn hear(&mut self, event: &Event, now: Instant) {
+        if matches!(event.happening, Happening::CycleEnded { .. }) {
+            self.unsettled.remove(&event.target);
+        }
         let Some(told) = Told::of(&event.happening) else { return };
+        // Two servers behind one address are a change each time that the other one answers.
+        if matches!(told, Told::Environment { .. }) && !self.unsettled.insert(event.target.clone()) {
+            return;
+        }
         let new = || (now + GATHER, Message { target: event.target.clone(), at: event.at, told: Vec::new() });
         self.targets.entry(event.target.clone()).or_insert_with(new).1.told.push(told);
     }

@@ -143,7 +143,7 @@ impl Reloader {
             let shown = self.board.snapshot();
             let is_known = |name: &str| {
                 let target = shown.targets.get(name);
-                target.is_some_and(|target| target.epoch.is_some() || self.newcomers.of(name).is_none())
+                target.is_some_and(|target| target.epoch.is_some() || self.newcomers.of(name).is_empty())
             };
             let mut names = config.targets.iter().map(|target| target.name.as_str());
             shown.targets.len() == config.targets.len() && names.all(is_known)

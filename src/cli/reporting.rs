@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,7 +22,7 @@ use crate::metrics::ReportCounter;
 use crate::process::in_background;
 use crate::report::{ReportInput, render, snapshot};
 use crate::soak::WallClock;
-use crate::store::Reader;
+use crate::store::{EpochSummary, Reader};
 
 /// Writes the reports of a configuration's targets.
 #[derive(Clone, Debug)]
@@ -90,19 +90,18 @@ impl Reports {
             return Ok(None);
         };
         *target = input.target.clone();
-        self.write_input(&input).map(Some)
+        let report = render(&input, self.language)?;
+        let folder = snapshot::write(&self.folder, &report, &input.target.name, input.generated_at, self.keep)?;
+        Ok(Some(folder))
     }
 
-    fn write_input(&self, input: &ReportInput) -> anyhow::Result<PathBuf> {
-        let report = render(input, self.language)?;
-        Ok(snapshot::write(&self.folder, &report, &input.target.name, input.generated_at, self.keep)?)
-    }
-
-    /// Writes a report of that epoch.
+    /// Writes a report of that epoch, which need not be the newest.
     fn write_epoch(&self, id: EpochId) -> anyhow::Result<PathBuf> {
         let history = Reader::open(&self.storage)?;
-        let summary = history.epoch(id)?.with_context(|| format!("--epoch: the history has no epoch {id}"))?;
-        self.write_input(&ReportInput::of_epoch(&history, summary, self.estimates, self.clock.now())?)
+        let summary = known_epoch(&history, id).context("--epoch")?;
+        let input = ReportInput::of_epoch(&history, summary, self.estimates, self.clock.now())?;
+        let report = render(&input, self.language)?;
+        Ok(snapshot::write_aside(&self.folder, &report, &input.target.name, input.generated_at)?)
     }
 }
 
@@ -155,6 +154,15 @@ pub(super) fn storage_folder(config: &ConfigArgs, storage: &StorageArgs) -> anyh
     }
 }
 
+/// What is said of a history that is there and empty.
+pub(super) const NOTHING_MEASURED: &str = "nothing was measured into this history yet\n  hint: `llmsoak once` measures";
+
+/// That epoch, if the history has it.
+pub(super) fn known_epoch(history: &Reader, id: EpochId) -> anyhow::Result<EpochSummary> {
+    let hint = "hint: `llmsoak baseline list` shows them";
+    history.epoch(id)?.with_context(|| format!("the history has no epoch {id}\n  {hint}"))
+}
+
 fn names(history: &Reader) -> anyhow::Result<BTreeSet<String>> {
     Ok(history.targets()?.into_iter().map(|target| target.name.to_string()).collect())
 }
@@ -163,8 +171,11 @@ fn names(history: &Reader) -> anyhow::Result<BTreeSet<String>> {
 pub(super) fn known_target<'a>(history: &Reader, name: &'a str) -> anyhow::Result<&'a str> {
     let known = names(history)?;
     if !known.contains(name) {
+        if known.is_empty() {
+            bail!(NOTHING_MEASURED);
+        }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        anyhow::bail!("--target: the history has no target {name}\n  hint: it has {}", known.join(", "));
+        bail!("--target: the history has no target {name}\n  hint: it has {}", known.join(", "));
     }
     Ok(name)
 }
@@ -172,11 +183,13 @@ pub(super) fn known_target<'a>(history: &Reader, name: &'a str) -> anyhow::Resul
 /// `llmsoak report`: of what the history holds, now.
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let (storage, plan, estimates) = match &args.storage.path {
-        // The history alone is enough.
-        Some(path) => (path.clone(), ReportPlan::default(), EstimatePlan::default()),
-        None => {
+        // The history alone is enough; but nobody knows how many of its reports are to be kept.
+        Some(path) if !args.config.file.exists() => {
+            (path.clone(), ReportPlan { keep: usize::MAX, ..ReportPlan::default() }, EstimatePlan::default())
+        }
+        path => {
             let config = config::from_file(&args.config.file)?;
-            (config.storage.path, config.report, config.schedule.estimates)
+            (path.clone().unwrap_or(config.storage.path), config.report, config.schedule.estimates)
         }
     };
     let (keep, language) = (plan.keep, args.language.map_or(plan.language, Into::into));
@@ -192,6 +205,9 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         Some(id) => vec![reports.write_epoch(EpochId(id))],
         None => reports.write_all(),
     };
+    if written.is_empty() {
+        bail!(NOTHING_MEASURED);
+    }
     for written in written {
         print(format!("{}\n", written?.join("report.md").display()));
     }

@@ -223,7 +223,7 @@ fn notify() -> String {
     # url: https://chat.example/hooks/x1 # nobody is told without it
     # url_file: /run/secrets/hook # or the file that holds it
     headers: {{}} # sent along, as `name: value`
-    timeout: {timeout} # of one attempt; there are six, the last after a quarter of an hour
+    timeout: {timeout} # of one attempt; there are six, in a quarter of an hour
   grafana: # annotations, with the tag llmsoak
     # url: http://127.0.0.1:3000 # nothing is sent without it
     # token_file: /run/secrets/grafana # of a service account; relative files lie beside this one

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::cell::Cell;
 use super::component::Component;
 use super::environment::{Epoch, EpochId};
-use super::failure::named;
+use super::named::named;
 
 /// A figure that is watched for changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,6 +31,15 @@ impl Measure {
             Self::TokensPerSecond => "tokens_per_second",
             Self::TimeToFirstToken => "time_to_first_token",
             Self::InterTokenLatency => "inter_token_latency",
+        }
+    }
+
+    /// What people call it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::TokensPerSecond => "tokens per second",
+            Self::TimeToFirstToken => "time to first token",
+            Self::InterTokenLatency => "inter-token latency",
         }
     }
 
@@ -134,6 +143,11 @@ pub struct Ratio {
     pub value: f64,
     pub lower: f64,
     pub upper: f64,
+}
+
+/// A ratio as the change that it is: 0.92 is `-8.0 %`.
+pub fn percent_change(ratio: f64) -> String {
+    format!("{:+.1} %", (ratio - 1.0) * 100.0)
 }
 
 /// A cycle, by its number and its time.

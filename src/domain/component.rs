@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::environment::Epoch;
-use super::failure::named;
+use super::named::named;
 
 named! {
     /// A part of the environment that can change, in the order in which they are suspected: of

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::failure::named;
+use super::named::named;
 
 named! {
     /// Why a GPU runs slower than it could, in a few words that no vendor owns.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::aggregate::CellAggregate;
 use super::cell::Grid;
 use super::environment::{Epoch, EpochId, TargetId};
-use super::failure::named;
+use super::named::named;
 use super::sample::Sample;
 
 named! {

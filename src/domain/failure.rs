@@ -4,36 +4,7 @@
 
 use std::fmt;
 
-/// Declares a closed list whose members have a name for labels and columns.
-macro_rules! named {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $member:ident = $text:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $($(#[$doc])* $member,)+ }
-
-        impl $name {
-            /// All members, in the order in which they are declared.
-            pub const ALL: &[Self] = &[$(Self::$member,)+];
-
-            /// The name in labels, columns and JSON.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$member => $text,)+ }
-            }
-
-            /// The member of that name.
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|member| member.as_str() == name)
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-pub(super) use named;
+use super::named::named;
 
 named! {
     /// Why a request did not succeed.
@@ -88,7 +59,7 @@ named! {
         OutputLength = "output_length",
         /// The server's slots, or the context of each, changed in it.
         SlotsChanged = "slots_changed",
-        /// Something else that the server tells of itself changed in it.
+        /// Something else of the server, its machine, or what commands and labels tell changed in it.
         EnvironmentChanged = "environment_changed",
         /// Dropped in the middle: the program stops, the target is paused, its window closes.
         Cancelled = "cancelled",

@@ -16,6 +16,7 @@ pub mod entry;
 pub mod environment;
 pub mod event;
 pub mod failure;
+mod named;
 pub mod notify;
 pub mod occupancy;
 pub mod optimum;
@@ -32,7 +33,7 @@ pub use canary::Canary;
 pub use cell::{Cell, Grid, GridError};
 pub use change::{
     ActiveAlarm, Baseline, BaselineOptimum, BaselineOrder, Cause, CellChange, ChangeEvent, ChangeRecord, Compared,
-    Comparison, CycleRef, Direction, Measure, OrderKind, Ratio, Scope, ToldChange, Turn, Verdict,
+    Comparison, CycleRef, Direction, Measure, OrderKind, Ratio, Scope, ToldChange, Turn, Verdict, percent_change,
 };
 pub use checksum::{EMPTY_CHECKSUM, checksum, checksum_with};
 pub use component::{Component, ComponentChanges, EnvironmentChanges};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::failure::named;
+use super::named::named;
 use super::plan::Secret;
 
 /// Who is told of changes; nobody by default.

@@ -1,9 +1,9 @@
 //! One request and what was seen of its answer.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::failure::{FailureKind, RequestFailure};
+use super::named::named;
 
 /// Which door of the server the requests knock on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,32 +41,15 @@ pub struct Chunk {
     pub tokens: Option<u32>,
 }
 
-/// Where a request's count of output tokens comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TokenSource {
-    /// The server's `usage`, or Ollama's counts.
-    Usage,
-    /// llama.cpp's `timings`, in the absence of `usage`.
-    ServerTimings,
-    /// Counted chunks: the server told nothing.
-    Chunks,
-}
-
-impl TokenSource {
-    pub const ALL: &[Self] = &[Self::Usage, Self::ServerTimings, Self::Chunks];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Usage => "usage",
-            Self::ServerTimings => "server_timings",
-            Self::Chunks => "chunks",
-        }
-    }
-}
-
-impl fmt::Display for TokenSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+named! {
+    /// Where a request's count of output tokens comes from.
+    TokenSource {
+        /// The server's `usage`, or Ollama's counts.
+        Usage = "usage",
+        /// llama.cpp's `timings`, in the absence of `usage`.
+        ServerTimings = "server_timings",
+        /// Counted chunks: the server told nothing.
+        Chunks = "chunks",
     }
 }
 

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::cell::Cell;
 use super::conditions::Conditions;
 use super::environment::{EpochId, TargetId};
-use super::failure::{FailureKind, InvalidReason, named};
+use super::failure::{FailureKind, InvalidReason};
+use super::named::named;
 use super::request::TokenSource;
 
 /// Exact quantiles of the raw values of one sample, seconds.
@@ -31,7 +32,7 @@ pub struct Measurement {
     pub tokens_per_second: f64,
     /// The rate while at least 90 % of min(W, B, slots) streams decode.
     pub steady_tokens_per_second: Option<f64>,
-    /// Prompt tokens / prompt time, summed over the requests, where the server tells both.
+    /// Prompt tokens that came from no cache / prompt time, summed over the requests, where the server tells both.
     pub prompt_tokens_per_second: Option<f64>,
     pub requests: u32,
     pub failed_requests: u32,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::failure::named;
+use super::named::named;
 
 named! {
     /// Whose number the workers are.

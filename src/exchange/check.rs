@@ -57,6 +57,7 @@ impl Survey {
             Entry::Sample(sample) => self.sample(*sample),
             Entry::Cell(epoch, cell) => self.known(epoch).and_then(|_| check_cell(&cell)),
             Entry::Event(event) => {
+                check_words("kind, detail", [&*event.kind, &*event.detail])?;
                 let is_known = self.content.targets.contains(&event.target);
                 ensure(is_known, || format!("target {}: no epoch before this line is of it", event.target))
             }
@@ -69,6 +70,9 @@ impl Survey {
         let is_one_line = |text: &str| !text.contains(char::is_control);
         let is_plain = is_one_line(&target.name) && is_one_line(&target.model);
         ensure(is_plain, || "target, model: must have no control characters".to_owned())?;
+        check_words("url", [&*entry.url])?;
+        let facts = [&epoch.identity, &epoch.load].into_iter().flatten();
+        check_words("identity, load", facts.flat_map(|(name, word)| [name.as_str(), word.as_str()]))?;
         ensure(epoch.first_seen <= epoch.last_seen, || "last_seen is before first_seen".to_owned())?;
         self.content.targets.insert(target.clone());
         let before = self.epochs.insert(epoch.id, target.clone());
@@ -104,6 +108,12 @@ impl Survey {
         }
         Ok(())
     }
+}
+
+/// What ends on a terminal must not command it; lines may end.
+fn check_words<'a>(names: &str, words: impl IntoIterator<Item = &'a str>) -> Result<(), String> {
+    let is_plain = words.into_iter().all(|word| !word.contains(|c: char| c.is_control() && c != '\n'));
+    ensure(is_plain, || format!("{names}: must have no control characters"))
 }
 
 fn check_axis(name: &str, number: u32) -> Result<(), String> {

@@ -256,7 +256,7 @@ impl SampleRow {
     }
 
     fn token_source(&self) -> Result<TokenSource, Fault> {
-        let found = TokenSource::ALL.iter().find(|source| source.as_str() == self.token_source);
-        found.copied().ok_or_else(|| format!("token_source: no such source: {}", self.token_source))
+        let found = TokenSource::from_name(&self.token_source);
+        found.ok_or_else(|| format!("token_source: no such source: {}", self.token_source))
     }
 }

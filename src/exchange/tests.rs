@@ -156,6 +156,30 @@ fn surveyed(spoil: impl Fn(&mut Measurement, &mut CellAggregate)) -> Result<u64,
 }
 
 #[test]
+fn what_would_command_a_terminal_is_refused_wherever_it_stands() {
+    let check = |names: &str, spoil: fn(&mut Entry)| {
+        let mut all = all(1.0);
+        all.iter_mut().for_each(spoil);
+        let refused = survey((1..).zip(all).map(Ok)).map(|_| ()).map_err(|malformed| malformed.to_string());
+        let refused = refused.expect_err(names);
+        assert!(refused.ends_with(&format!(": {names}: must have no control characters")), "{refused}");
+    };
+    const TITLE: &str = "\u{1b}]0;gone\u{7}";
+    check("identity, load", |entry| {
+        let Entry::Epoch(entry) = entry else { return };
+        entry.epoch.identity.insert("driver_version".to_owned(), TITLE.to_owned());
+    });
+    check("url", |entry| {
+        let Entry::Epoch(entry) = entry else { return };
+        TITLE.clone_into(&mut entry.url);
+    });
+    check("kind, detail", |entry| {
+        let Entry::Event(event) = entry else { return };
+        TITLE.clone_into(&mut event.detail);
+    });
+}
+
+#[test]
 fn what_is_no_number_or_no_count_is_refused_wherever_it_stands() {
     const HUGE: u64 = 1 << 53;
     assert_eq!(surveyed(|_, _| {}), Ok(2));

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::cells::OBJECTIVES;
 use super::family::{Family, Labelled, Reading, families, unix_seconds, zero_or_one};
 use crate::domain::{BaselineOptimum, Cause, Direction, Measure, Ratio};
 use crate::soak::board::{Changes, Snapshot, TargetSnapshot};
-
-/// Objectives that a baseline may have an optimum of.
-const OBJECTIVES: usize = 3;
 
 /// The baseline for one objective.
 struct OfObjective {
@@ -108,7 +106,7 @@ const CAUSE_READINGS: &[Reading<OfCause>] = &[
 /// How many series a target has here when all of it is known.
 pub(super) fn series() -> usize {
     let measures = Measure::ALL.len();
-    OBJECTIVE_READINGS.len() * OBJECTIVES
+    OBJECTIVE_READINGS.len() * OBJECTIVES.len()
         + MEASURE_READINGS.len() * measures
         + CAUSE_READINGS.len() * measures * Cause::ALL.len()
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::domain::{Cause, ChangeEvent, CycleRef, Direction, Epoch, Happening, Measure, Ratio, Scope, TargetId, Turn};
+use crate::domain::{
+    Cause, ChangeEvent, CycleRef, Direction, Epoch, Happening, Measure, Ratio, Scope, TargetId, Turn, percent_change,
+};
 
 /// The version of the JSON form. New keys do not change it.
 const VERSION: u32 = 1;
@@ -50,16 +52,16 @@ impl Told {
             Self::Changed(event) => change_text(event),
             Self::Ended { measure, direction, turn } => {
                 let how = match turn {
-                    Turn::Accepted => "the new level was accepted",
+                    Turn::Accepted => "the user chose another level to compare with",
                     Turn::Transient => "it was a dip",
                     Turn::Raised | Turn::Persists | Turn::Recovered => "the old level is back",
                 };
-                format!("{}: the {direction} is over, {how}", words(*measure))
+                format!("{}: the {direction} is over, {how}", measure.words())
             }
             Self::Environment { before, now } => {
                 let changes = before.changes_to(now);
                 let changes = if changes.is_empty() { "measured differently".to_owned() } else { changes.join("; ") };
-                format!("the environment changed: {changes}")
+                format!("the environment changed: {}", plain(&changes))
             }
         }
     }
@@ -100,17 +102,14 @@ fn change_json(event: &ChangeEvent) -> Value {
     })
 }
 
-const fn words(measure: Measure) -> &'static str {
-    match measure {
-        Measure::TokensPerSecond => "token rate",
-        Measure::TimeToFirstToken => "time to first token",
-        Measure::InterTokenLatency => "inter-token latency",
-    }
+/// A server's own words without what a chat program would make a link, a picture or a call to all of:
+/// the message comes in this program's name. They are in `events` as they are.
+fn plain(words: &str) -> String {
+    words.replace(['<', '>', '&', '@', '[', ']', '`', '*', '|'], " ")
 }
 
 fn change_text(event: &ChangeEvent) -> String {
     let Ratio { value, lower, upper } = event.ratio;
-    let percent = |ratio: f64| format!("{:+.1} %", 100.0 * (ratio - 1.0));
     let scope = match event.scope {
         Scope::All => "all cells".to_owned(),
         Scope::BatchAtLeast(batch) => format!("cells of batch {batch} and more"),
@@ -125,10 +124,10 @@ fn change_text(event: &ChangeEvent) -> String {
     format!(
         "{direction}: {measure} {value} ({lower} to {upper}) in {scope} since {since:.0}, {cause}",
         direction = event.direction,
-        measure = words(event.measure),
-        value = percent(value),
-        lower = percent(lower),
-        upper = percent(upper),
+        measure = event.measure.words(),
+        value = percent_change(value),
+        lower = percent_change(lower),
+        upper = percent_change(upper),
         since = event.changed.at,
     )
 }
@@ -146,7 +145,7 @@ impl Message {
     /// A line for each thing.
     pub fn text(&self) -> String {
         let lines: Vec<String> = self.told.iter().map(Told::text).collect();
-        format!("{} ({}): {}", self.target.name, self.target.model, lines.join("\n"))
+        format!("{} ({}): {}", self.target.name, plain(&self.target.model), lines.join("\n"))
     }
 
     /// For a webhook. `text` is where chat programs look for theirs.
@@ -221,19 +220,33 @@ pub(super) mod tests {
         };
         check(
             changed(Cause::EnvironmentChange, vec![Component::Driver, Component::Cuda], Scope::All),
-            "regression: token rate -8.0 % (-8.8 % to -7.2 %) in all cells since 1970-01-01T00:00:00Z, \
+            "regression: tokens per second -8.0 % (-8.8 % to -7.2 %) in all cells since 1970-01-01T00:00:00Z, \
              together with a change of driver, cuda",
         );
         check(
             changed(Cause::UnexplainedStep, Vec::new(), Scope::BatchAtLeast(16)),
-            "regression: token rate -8.0 % (-8.8 % to -7.2 %) in cells of batch 16 and more since 1970-01-01T00:00:00Z, \
+            "regression: tokens per second -8.0 % (-8.8 % to -7.2 %) in cells of batch 16 and more since 1970-01-01T00:00:00Z, \
              the environment is the same",
         );
         let ended = |turn| Told::Ended { measure: Measure::TimeToFirstToken, direction: Direction::Regression, turn };
         check(ended(Turn::Recovered), "time to first token: the regression is over, the old level is back");
-        check(ended(Turn::Accepted), "time to first token: the regression is over, the new level was accepted");
+        check(
+            ended(Turn::Accepted),
+            "time to first token: the regression is over, the user chose another level to compare with",
+        );
         let environment = Told::Environment { before: epoch(1, "580.1"), now: epoch(2, "590.2") };
         check(environment, "the environment changed: driver_version: 580.1 → 590.2");
+    }
+
+    #[test]
+    fn a_server_calls_nobody_and_links_to_nothing() {
+        let told =
+            Told::Environment { before: epoch(1, "1"), now: epoch(2, "<!channel> [log in](https://evil) @everyone") };
+        let message = Message { target: TargetId::new("gpu01", "<https://evil|gemma>"), ..message(vec![told]) };
+        let text = message.text();
+        assert!(!text.contains(['<', '>', '@', '[', ']', '|']), "{text}");
+        assert!(text.contains("driver_version: 1 →  !channel   log in (https://evil)  everyone"), "{text}");
+        assert!(message.json()["events"][0]["changes"][0].as_str().is_some_and(|raw| raw.contains("<!channel>")));
     }
 
     #[test]

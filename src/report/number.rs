@@ -83,6 +83,14 @@ pub(super) fn range_of(lower: f64, upper: f64) -> String {
     }
 }
 
+/// A value and the range that it is in, with the digits of the range.
+pub(super) fn with_range(value: f64, lower: f64, upper: f64) -> String {
+    match decimals_of_range(lower, upper) {
+        Some(decimals) => format!("{} ({})", with_decimals(value, decimals), range_of(lower, upper)),
+        None => figure(value),
+    }
+}
+
 /// By how much two ratios differ from 1. No dash, which would be one more minus.
 pub(super) fn signed_range(lower: f64, upper: f64) -> String {
     let (lower, upper) = (100.0 * (lower - 1.0), 100.0 * (upper - 1.0));
@@ -160,6 +168,8 @@ mod tests {
         assert_eq!(range_of(-18.91, 2.0), "−19 … 2");
         assert_eq!(range_of(18.0, 18.0), "18.000 – 18.000");
         assert_eq!(range_of(1180.0, 1301.0), "1180 – 1301");
+        assert_eq!(with_range(18.9, 18.474, 19.302), "18.90 (18.47 – 19.30)");
+        assert_eq!(with_range(18.9, 0.0, f64::INFINITY), figure(18.9));
         assert_eq!(range_of(0.0, f64::INFINITY), NOTHING);
     }
 }

@@ -5,9 +5,9 @@
 //! hold. All calls block.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +24,8 @@ const LATEST: &str = "latest";
 const UNFINISHED: &str = ".unfinished-";
 /// An unfinished thing that old was left by a process that was killed.
 const ABANDONED_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// The permissions of a new folder.
+const OWNERS_FOLDER: u32 = 0o700;
 /// The longest part of a target's name that becomes a folder's name.
 const NAME_BYTES: usize = 80;
 /// How many reports of one second have names.
@@ -52,8 +54,40 @@ pub fn write(
     generated_at: Timestamp,
     keep: usize,
 ) -> Result<PathBuf, SnapshotError> {
+    let (target, name) = add(dir, report, target_name, generated_at)?;
+    point_latest(&target, &name.to_string(), generated_at)?;
+    prune(&target, name, keep)?;
+    index::write(dir)?;
+    Ok(target.join(name.to_string()))
+}
+
+/// Writes the report of another time beside the others, which stay as they are; `latest` leads to it
+/// only where it leads nowhere yet. Returns its folder.
+pub fn write_aside(
+    dir: &Path,
+    report: &Report,
+    target_name: &str,
+    generated_at: Timestamp,
+) -> Result<PathBuf, SnapshotError> {
+    let (target, name) = add(dir, report, target_name, generated_at)?;
+    if latest(dir, target_name)?.is_none() {
+        point_latest(&target, &name.to_string(), generated_at)?;
+    }
+    index::write(dir)?;
+    Ok(target.join(name.to_string()))
+}
+
+/// Puts the report into its target's folder.
+fn add(
+    dir: &Path,
+    report: &Report,
+    target_name: &str,
+    generated_at: Timestamp,
+) -> Result<(PathBuf, Name), SnapshotError> {
     let target = dir.join(folder_name(target_name));
-    fs::create_dir_all(&target).map_err(failed("create the folder", &target))?;
+    // As private as the history: what is there already keeps its permissions.
+    let made = DirBuilder::new().recursive(true).mode(OWNERS_FOLDER).create(&target);
+    made.map_err(failed("create the folder", &target))?;
     remove_abandoned(&target, generated_at)?;
     let unfinished = target.join(unfinished_name(generated_at, "report"));
     let written = write_files(&unfinished, report).and_then(|()| settle(&target, &unfinished, generated_at));
@@ -61,12 +95,7 @@ pub fn write(
         // The first error is the one to tell.
         let _ = fs::remove_dir_all(&unfinished);
     }
-    let name = written?;
-    let folder = target.join(name.to_string());
-    point_latest(&target, &name.to_string(), generated_at)?;
-    prune(&target, name, keep)?;
-    index::write(dir)?;
-    Ok(folder)
+    Ok((target, written?))
 }
 
 /// The newest report of a target, `None` before the first.

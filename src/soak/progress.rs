@@ -64,6 +64,8 @@ pub(super) struct Progress {
     pub(super) troubles: u32,
     /// Whether the cell that is next was cut short at its first try.
     pub(super) is_second_try: bool,
+    /// How often the server changed since a cycle was complete.
+    pub(super) restless: u32,
     /// How often in a row others were seen right after a warm-up.
     pub(super) yields: u32,
     /// The server that the requests are made for.
@@ -109,6 +111,7 @@ impl Progress {
             dropped: None,
             troubles: 0,
             is_second_try: false,
+            restless: 0,
             yields: 0,
             server: None,
             left_out: BTreeSet::new(),

@@ -36,9 +36,7 @@ pub fn requests(plan: &RequestPlan, count: u32, output_tokens: u32, random: &mut
     for index in first..first + count as usize {
         let body = match &plan.prompts {
             Prompts::BuiltIn { tokens } => built_in(*tokens as usize, plan.avoid_prefix_cache),
-            Prompts::Lines { lines, .. } => {
-                lines.iter().cycle().nth(index % lines.len().max(1)).cloned().unwrap_or_default()
-            }
+            Prompts::Lines { lines, .. } => lines.get(index % lines.len().max(1)).cloned().unwrap_or_default(),
         };
         let prompt = if plan.avoid_prefix_cache { format!("{} {body}", prefix(random)) } else { body };
         requests.push(GenerateRequest { prompt, output_tokens, seed: random.random_range(0..u32::MAX >> 1) });

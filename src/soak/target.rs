@@ -40,6 +40,8 @@ use crate::store::{CycleStart, Sighting, Writer};
 /// The pause after the first failure to reach the server; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A server may change so often before a cycle is complete without a pause.
+const CHANGES_AT_ONCE: u32 = 3;
 /// How often a target that waits says that it still does.
 pub(super) const REMINDER: Duration = Duration::from_secs(30);
 /// Finding out who the server is takes at most so long.
@@ -106,6 +108,11 @@ pub(super) struct TargetRunner<B> {
     pub(super) progress: Progress,
 }
 
+/// The pause after so many failures in a row before this one.
+fn pause_after(times: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << times.min(6)).min(LONGEST_PAUSE)
+}
+
 impl<B: Backend> TargetRunner<B> {
     /// Works until the asked cycles are complete, or until it is retired: then the running
     /// sample is dropped whole. What it spent outlives it.
@@ -119,7 +126,8 @@ impl<B: Backend> TargetRunner<B> {
     async fn work(&mut self) -> Ended {
         while !self.is_done() {
             match self.attend().await {
-                Ok(()) | Err(Halt::ServerChanged) => {}
+                Ok(()) => {}
+                Err(Halt::ServerChanged) => self.let_settle().await,
                 Err(Halt::Hold(hold)) => self.sit_out(hold).await,
                 Err(Halt::Trouble(trouble)) => {
                     if self.limits.patience.is_some_and(|patience| self.progress.troubles >= patience) {
@@ -425,12 +433,24 @@ impl<B: Backend> TargetRunner<B> {
         let took = self.progress.cycle_began.take().map_or(Duration::ZERO, |began| began.elapsed());
         self.progress.last_cycle_took = Some(took);
         self.progress.completed += 1;
+        self.progress.restless = 0;
         self.publish(Happening::CycleEnded { cycle: self.progress.cycle, seconds: took.as_secs_f64() }).await;
+    }
+
+    /// Waits where a server changes again and again before a cycle is complete, longer each time: two
+    /// servers behind one address would be an epoch each time that the other one answers.
+    async fn let_settle(&mut self) {
+        self.progress.restless += 1;
+        if let Some(times) = self.progress.restless.checked_sub(CHANGES_AT_ONCE) {
+            tracing::warn!(target = %self.progress.id, "the server keeps changing; is it one server?");
+            self.enter_state(SchedulerState::WaitingForServer).await;
+            sleep(pause_after(times)).await;
+        }
     }
 
     /// Waits after a failure, longer with each one in a row.
     async fn wait_out(&mut self, trouble: Trouble) {
-        let wait = FIRST_PAUSE.saturating_mul(1 << self.progress.troubles.min(6)).min(LONGEST_PAUSE);
+        let wait = pause_after(self.progress.troubles);
         let is_first = self.progress.troubles == 0;
         self.progress.troubles += 1;
         self.progress.is_introduced &= !trouble.is_away && !trouble.is_refused;

@@ -12,7 +12,7 @@ use super::FILE_NAME;
 use super::changes::named;
 use super::error::StoreError;
 use super::rows::{self, Columns};
-use super::schema::{Lock, open_beside, open_to_write};
+use super::schema::{Lock, must_exist, open_beside, open_to_write};
 use crate::domain::{BaselineOrder, EpochId, OrderKind, TargetId};
 
 /// The word for the baseline in use.
@@ -22,9 +22,7 @@ const CHOSEN: &str = "chosen";
 /// measures into it goes on.
 pub fn give_order(folder: &Path, target: &TargetId, order: &BaselineOrder) -> Result<(), StoreError> {
     let path = folder.join(FILE_NAME);
-    if !path.exists() {
-        return Err(StoreError::Missing { path });
-    }
+    must_exist(&path)?;
     let (connection, _lock) = match Lock::take(folder) {
         Ok(lock) => (open_to_write(&path)?, Some(lock)),
         Err(StoreError::Locked { .. }) => (open_beside(&path)?, None),

@@ -1,6 +1,6 @@
 //! Why the history cannot be opened or used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the history cannot be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,8 @@ pub enum StoreError {
     TooLargeBeside { path: PathBuf, samples: u64, most: u64 },
     #[error("{path}: not a llmsoak history, or damaged: {source}\n  hint: move the file away; a new one will be made")]
     Foreign { path: PathBuf, source: rusqlite::Error },
+    #[error("{path}: cannot be used: {source}\n  hint: see that this user may write to it, and that its disk has room")]
+    Unusable { path: PathBuf, source: rusqlite::Error },
     #[error(
         "{path}: there is no history yet\n  hint: run `llmsoak run` or `llmsoak once` first, or name its storage.path"
     )]
@@ -35,4 +37,20 @@ pub enum StoreError {
     Value { what: &'static str, text: String },
     #[error("history: the writer has stopped")]
     Stopped,
+}
+
+impl StoreError {
+    /// Why a file that was opened is of no use: what it is, or what keeps this program from it.
+    pub(super) fn of_file(path: &Path, source: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly, SystemIoFailure,
+        };
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(
+                CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | PermissionDenied | ReadOnly | SystemIoFailure,
+            ) => Self::Unusable { path, source },
+            _ => Self::Foreign { path, source },
+        }
+    }
 }

@@ -291,8 +291,7 @@ impl<'a, 'b> Columns<'a, 'b> {
 
     fn token_source(&mut self) -> Result<TokenSource, StoreError> {
         let text: String = self.take()?;
-        let source = TokenSource::ALL.iter().find(|source| source.as_str() == text);
-        source.copied().ok_or(StoreError::Value { what: "token source", text })
+        TokenSource::from_name(&text).ok_or(StoreError::Value { what: "token source", text })
     }
 
     fn invalid(&mut self) -> Result<Vec<InvalidReason>, StoreError> {

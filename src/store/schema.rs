@@ -66,11 +66,11 @@ fn owners_file(path: &Path) -> std::io::Result<File> {
 /// Opens a file that another process is writing, to write to it too. It has to be of this
 /// program's schema: whoever writes it knows no other.
 pub(super) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
-    let foreign = |source| StoreError::Foreign { path: path.to_owned(), source };
-    let connection = Connection::open(path).map_err(foreign)?;
+    let fault = |source| StoreError::of_file(path, source);
+    let connection = Connection::open(path).map_err(fault)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.execute_batch(DURABLE).map_err(foreign)?;
-    connection.execute_batch(SMALL).map_err(foreign)?;
+    connection.execute_batch(DURABLE).map_err(fault)?;
+    connection.execute_batch(SMALL).map_err(fault)?;
     let found = check_version(&connection, path)?;
     if found < MIGRATIONS.len() {
         return Err(StoreError::Older { path: path.to_owned(), found, known: MIGRATIONS.len() });
@@ -80,34 +80,41 @@ pub(super) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
 
 /// Opens the file for writing, making it or bringing it up to date first.
 pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
-    let foreign = |source| StoreError::Foreign { path: path.to_owned(), source };
+    let fault = |source| StoreError::of_file(path, source);
     // SQLite gives the files beside it the same permissions.
     drop(owners_file(path).map_err(|source| StoreError::Folder { path: path.to_owned(), source })?);
-    let mut connection = Connection::open(path).map_err(foreign)?;
+    let mut connection = Connection::open(path).map_err(fault)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Before all else, for it forms the first page: what retention deletes shrinks the file.
-    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(foreign)?;
-    connection.execute_batch(DURABLE).map_err(foreign)?;
-    connection.execute_batch(SMALL).map_err(foreign)?;
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES.cast_signed()).map_err(foreign)?;
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(fault)?;
+    connection.execute_batch(DURABLE).map_err(fault)?;
+    connection.execute_batch(SMALL).map_err(fault)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES.cast_signed()).map_err(fault)?;
     migrate(&mut connection, path)?;
     make_shrinkable(&connection, path)?;
     Ok(connection)
 }
 
+/// Tells a file that is not there from one in a folder that this user may not look into.
+pub(super) fn must_exist(path: &Path) -> Result<(), StoreError> {
+    match path.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StoreError::Missing { path: path.to_owned() }),
+        Err(source) => Err(StoreError::Folder { path: path.to_owned(), source }),
+    }
+}
+
 /// Opens an existing file for reading only. One of an older schema is brought up to date
 /// first, unless it is being written.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing { path: path.to_owned() });
-    }
-    let foreign = |source| StoreError::Foreign { path: path.to_owned(), source };
+    must_exist(path)?;
+    let fault = |source| StoreError::of_file(path, source);
     // Reading a WAL needs its shared memory file, so the file is not opened read-only.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(foreign)?;
+    let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.execute_batch("PRAGMA query_only = ON").map_err(foreign)?;
-    connection.execute_batch(SMALL).map_err(foreign)?;
+    connection.execute_batch("PRAGMA query_only = ON").map_err(fault)?;
+    connection.execute_batch(SMALL).map_err(fault)?;
     // A file without any schema is not ours to write to.
     if (1..MIGRATIONS.len()).contains(&check_version(&connection, path)?)
         && let Some(folder) = path.parent()
@@ -122,7 +129,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
 fn check_version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let version = connection
         .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
-        .map_err(|source| StoreError::Foreign { path: path.to_owned(), source })?;
+        .map_err(|source| StoreError::of_file(path, source))?;
     let version = usize::try_from(version).unwrap_or(usize::MAX);
     if version > MIGRATIONS.len() {
         return Err(StoreError::Newer { path: path.to_owned(), found: version, known: MIGRATIONS.len() });
@@ -144,7 +151,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     }
     let transaction = connection.transaction()?;
     for migration in MIGRATIONS.iter().skip(version) {
-        transaction.execute_batch(migration).map_err(|source| StoreError::Foreign { path: path.to_owned(), source })?;
+        transaction.execute_batch(migration).map_err(|source| StoreError::of_file(path, source))?;
     }
     // What a migration has to compute comes after the last one: it is of the newest tables.
     if version < WITH_AGGREGATES {

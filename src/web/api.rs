@@ -28,6 +28,8 @@ use crate::domain::{Cell, TargetId};
 use crate::metrics::figures::Figures;
 use crate::soak::TargetSnapshot;
 
+pub use compare::measure as compared_measure;
+
 /// Numbers beyond these are no integers that every reader of JSON can hold: 2⁵³.
 const LARGEST_INTEGER: f64 = 9_007_199_254_740_992.0;
 /// How many epochs or events an answer lists of each target when nobody says.

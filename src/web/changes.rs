@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::html::{escaped, time_element};
-use crate::domain::{ActiveAlarm, Compared, Direction, Measure, ToldChange};
+use crate::domain::{ActiveAlarm, Compared, Direction, ToldChange, percent_change};
 use crate::soak::board::Changes;
 
 /// Changes that are shown.
@@ -22,7 +22,7 @@ pub(super) fn section(changes: &Changes, now: Timestamp) -> String {
 }
 
 fn alarm_line(alarm: &ActiveAlarm, now: Timestamp) -> String {
-    let (measure, since) = (words(alarm.measure), time_element(alarm.since.at, now));
+    let (measure, since) = (alarm.measure.words(), time_element(alarm.since.at, now));
     let (class, direction) = match alarm.direction {
         Direction::Regression => ("warning", "worse"),
         Direction::Improvement => ("better", "better"),
@@ -41,7 +41,7 @@ fn change_item(change: &ToldChange, now: Timestamp) -> String {
     format!(
         "<li>{} {}: {} ({} to {}), {}, {}{returned}</li>\n",
         time_element(event.detected.at, now),
-        words(event.measure),
+        event.measure.words(),
         percent(event.ratio.value),
         percent(event.ratio.lower),
         percent(event.ratio.upper),
@@ -54,7 +54,7 @@ fn comparison(compared: &Compared) -> String {
     let measure = |comparison: &crate::domain::Comparison| {
         let ratio = comparison.ratio()?;
         let (change, lower, upper) = (percent(ratio.value), percent(ratio.lower), percent(ratio.upper));
-        Some(format!("{} {change} ({lower} to {upper})", words(comparison.measure)))
+        Some(format!("{} {change} ({lower} to {upper})", comparison.measure.words()))
     };
     let measures: Vec<String> = compared.measures.iter().filter_map(measure).collect();
     if measures.is_empty() {
@@ -63,17 +63,9 @@ fn comparison(compared: &Compared) -> String {
     format!("<p>Against epoch {}, the baseline: {}.</p>\n", compared.baseline, measures.join(", "))
 }
 
-fn words(measure: Measure) -> &'static str {
-    match measure {
-        Measure::TokensPerSecond => "tokens per second",
-        Measure::TimeToFirstToken => "time to first token",
-        Measure::InterTokenLatency => "inter-token latency",
-    }
-}
-
-/// A ratio as the change that it is.
+/// A ratio as the change that it is, with a real minus.
 fn percent(ratio: f64) -> String {
-    format!("{:+.1} %", (ratio - 1.0) * 100.0).replace('-', "−")
+    percent_change(ratio).replace('-', "−")
 }
 
 #[cfg(test)]
@@ -83,7 +75,7 @@ mod tests {
     use super::super::fixture::{board, now, tell};
     use super::*;
     use crate::domain::{
-        Cause, ChangeEvent, Component, CycleRef, EpochId, Happening, Ratio, Scope, TargetId, Turn, Verdict,
+        Cause, ChangeEvent, Component, CycleRef, EpochId, Happening, Measure, Ratio, Scope, TargetId, Turn, Verdict,
     };
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn heat_map(target: &TargetSnapshot, grid: &Grid, view: View, number:
          <th scope=\"colgroup\" colspan=\"2\" class=\"best\">best of the row</th>\
          <th scope=\"colgroup\" colspan=\"2\" class=\"best\">slots</th></tr>\n\
          <tr><th scope=\"col\">workers</th>{batches}<th scope=\"col\" class=\"best\">batch</th>\
-         <th scope=\"col\">tokens/s</th><th scope=\"col\" class=\"best\">told</th>\
+         <th scope=\"col\">median tokens/s</th><th scope=\"col\" class=\"best\">told</th>\
          <th scope=\"col\">seen</th></tr>\n</thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n{}",
         view.measure.title(),
         view.measure.meaning(),

@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::metrics::Metrics;
 use crate::soak::{Board, WallClock};
 
+pub use api::compared_measure;
 pub use door::{SEATS, serve};
 pub use lifecycle::{Lifecycle, ReloadRequest};
 pub use security::Security;

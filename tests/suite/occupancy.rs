@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmsoak::analysis::foreign::{Poll, Watched, is_shared, is_used_by_others};
+use llmsoak::analysis::foreign::{Poll, Watched, is_used_by_others};
 use llmsoak::client::{Client, Timeline, Timeouts};
 use llmsoak::domain::plan::{Connection, RequestPlan, ValidityPlan};
 use llmsoak::domain::{GenerateRequest, Look, Occupancy, RequestRecord};
@@ -29,6 +29,21 @@ struct Own {
     model: String,
 }
 
+/// A sample, and what was seen of the server around it.
+#[derive(Debug)]
+struct Sampled {
+    watched: Watched,
+    records: Vec<RequestRecord>,
+    /// The most requests that a look showed.
+    most_requests: Option<u32>,
+}
+
+impl Sampled {
+    fn finds_others(&self) -> bool {
+        self.watched.is_shared(&self.records, &ValidityPlan::default())
+    }
+}
+
 impl Own {
     async fn meet(url: String) -> Self {
         let connection = Connection { url, connect_timeout: PATIENCE, ..Connection::default() };
@@ -48,7 +63,7 @@ impl Own {
     }
 
     /// Runs a sample of a few requests and looks while they run.
-    async fn sample(&self, before: Occupancy) -> (Watched, Vec<RequestRecord>) {
+    async fn sample(&self, before: Occupancy) -> Sampled {
         let timeline = Arc::new(Timeline::start());
         let timeouts = Timeouts { first_token: PATIENCE, between_tokens: PATIENCE, total: PATIENCE };
         let mut running: JoinSet<RequestRecord> = (0..OWN_REQUESTS)
@@ -59,22 +74,20 @@ impl Own {
                 async move { backend.generate(&request, &timeline, Duration::ZERO, timeouts).await }
             })
             .collect();
-        let (mut records, mut polls) = (Vec::new(), Vec::new());
+        let (mut records, mut watched, mut most_requests) = (Vec::new(), Watched::new(before, &self.model), None);
         while !running.is_empty() {
             tokio::select! {
                 Some(record) = running.join_next() => records.push(record.expect("no panic")),
                 () = sleep(LOOK_EVERY) => {
                     let occupancy = self.look_when(Look::During).await.expect("it tells");
-                    polls.push(Poll { occupancy, own: OWN_REQUESTS });
+                    most_requests = most_requests.max(occupancy.requests);
+                    watched.note(Poll { occupancy, own: OWN_REQUESTS });
                 }
             }
         }
         assert!(records.iter().all(RequestRecord::succeeded), "{records:?}");
-        (Watched { before, polls, after: self.look().await }, records)
-    }
-
-    fn finds_others(&self, (watched, records): &(Watched, Vec<RequestRecord>)) -> bool {
-        is_shared(watched, records, &self.model, &ValidityPlan::default())
+        watched.end(self.look().await);
+        Sampled { watched, records, most_requests }
     }
 }
 
@@ -104,7 +117,7 @@ async fn check(api: SimApi, shows_requests: bool) {
     assert!(!is_used_by_others(Some(&idle), &own.look().await.expect("it tells")), "{api:?}: nobody came");
 
     let alone = own.sample(idle.clone()).await;
-    assert!(!own.finds_others(&alone), "{api:?}: alone: {alone:#?}");
+    assert!(!alone.finds_others(), "{api:?}: alone: {alone:#?}");
 
     let before = own.look().await.expect("it tells");
     let guest = come(&server, 4 * OUTPUT_TOKENS);
@@ -112,7 +125,7 @@ async fn check(api: SimApi, shows_requests: bool) {
         let seen = own.look().await.expect("it tells");
         assert!(is_used_by_others(Some(&before), &seen), "{api:?}: one came: {seen:?}");
         let together = own.sample(before.clone()).await;
-        assert!(own.finds_others(&together), "{api:?}: not alone: {together:#?}");
+        assert!(together.finds_others(), "{api:?}: not alone: {together:#?}");
     }
     go(guest).await;
     let after = own.look().await.expect("it tells");
@@ -152,8 +165,7 @@ async fn nobody_else_is_seen_on_a_real_llama_cpp() {
         let before = own.look().await.expect("it tells");
         assert!(!is_used_by_others(None, &before), "somebody else is there, or ours linger: {before:?}");
         let seen = own.sample(before).await;
-        assert!(!own.finds_others(&seen), "{seen:#?}");
-        let most = seen.0.polls.iter().filter_map(|poll| poll.occupancy.requests).max();
-        assert_eq!(most, Some(OWN_REQUESTS), "{seen:#?}");
+        assert!(!seen.finds_others(), "{seen:#?}");
+        assert_eq!(seen.most_requests, Some(OWN_REQUESTS), "{seen:#?}");
     }
 }

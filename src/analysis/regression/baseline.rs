@@ -11,7 +11,7 @@ use super::compare::LEAST_BASELINE_CYCLES;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EarlierEpoch {
     pub id: EpochId,
-    /// Cycles in which every cell was measured.
+    /// Cycles that came to their end, whether they measured all cells or, adaptively, some.
     pub complete_cycles: usize,
     /// Of the same load, and of an identity that is not unknown in part.
     pub is_comparable: bool,

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Judged, Outcome};
-use crate::domain::{CellChange, Comparison, Direction, Epoch};
+use crate::domain::Epoch;
+use crate::web::compared_measure;
 
 /// All comparisons, a JSON array with an object a target.
 pub(super) fn text(judged: &[Judged], limit: f64) -> String {
@@ -29,7 +30,7 @@ fn object(judged: &Judged, limit: f64) -> Value {
         "current": epoch(&judged.current),
         "changes": judged.changes(),
         "load_differences": differences,
-        "measures": judged.comparisons().iter().map(measure).collect::<Vec<_>>(),
+        "measures": judged.comparisons().iter().map(compared_measure).collect::<Vec<_>>(),
     })
 }
 
@@ -39,27 +40,5 @@ fn epoch(epoch: &Epoch) -> Value {
         "first_seen": epoch.first_seen.to_string(),
         "last_seen": epoch.last_seen.to_string(),
         "environment": epoch.identity,
-    })
-}
-
-fn measure(comparison: &Comparison) -> Value {
-    let ratio = comparison.ratio();
-    let cell = |change: &CellChange| {
-        json!({
-            "workers": change.cell.workers,
-            "batch": change.cell.batch,
-            "ratio": change.ratio,
-            "affected": change.is_affected,
-        })
-    };
-    json!({
-        "measure": comparison.measure.as_str(),
-        "ratio": ratio.map(|ratio| ratio.value),
-        "lower": ratio.map(|ratio| ratio.lower),
-        "upper": ratio.map(|ratio| ratio.upper),
-        "direction": comparison.beyond(0.0).map(Direction::as_str),
-        "baseline_cycles": comparison.baseline_cycles,
-        "current_cycles": comparison.current_cycles,
-        "cells": comparison.cells.iter().map(cell).collect::<Vec<_>>(),
     })
 }

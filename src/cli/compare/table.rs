@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Judged, Outcome};
 use crate::analysis::regression::compare::{LEAST_BASELINE_CYCLES, LEAST_CURRENT_CYCLES};
-use crate::domain::{CellChange, Comparison, Direction, Epoch, Measure};
+use crate::domain::{CellChange, Comparison, Direction, Epoch, percent_change};
 
 /// The cells that are named.
 const MOST_CELLS: usize = 8;
@@ -68,9 +68,14 @@ fn measures_table(measures: &[Comparison], limit: f64) -> String {
     for comparison in measures {
         let (change, interval) = comparison.ratio().map_or_else(
             || ("–".to_owned(), "–".to_owned()),
-            |ratio| (percent(ratio.value), format!("{} to {}", percent(ratio.lower), percent(ratio.upper))),
+            |ratio| {
+                (
+                    percent_change(ratio.value),
+                    format!("{} to {}", percent_change(ratio.lower), percent_change(ratio.upper)),
+                )
+            },
         );
-        let name = words(comparison.measure);
+        let name = comparison.measure.words();
         let _ = writeln!(text, "  {name:<20} {change:>8}   {interval:<20} {}", verdict(comparison, limit));
     }
     text
@@ -106,26 +111,16 @@ fn cells_table(measures: &[Comparison]) -> String {
     let mut cells: Vec<&CellChange> = comparison.cells.iter().filter(|cell| cell.is_affected).collect();
     let affected = cells.len();
     cells.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
-    let mut text =
-        format!("\n  most affected in {}, {affected} of {} cells\n", words(comparison.measure), comparison.cells.len());
+    let mut text = format!(
+        "\n  most affected in {}, {affected} of {} cells\n",
+        comparison.measure.words(),
+        comparison.cells.len()
+    );
     for cell in cells.into_iter().take(MOST_CELLS) {
         let name = format!("{} workers, batch {}", cell.cell.workers, cell.cell.batch);
-        let _ = writeln!(text, "  {name:<20} {:>8}", percent(cell.ratio));
+        let _ = writeln!(text, "  {name:<20} {:>8}", percent_change(cell.ratio));
     }
     text
-}
-
-fn words(measure: Measure) -> &'static str {
-    match measure {
-        Measure::TokensPerSecond => "tokens per second",
-        Measure::TimeToFirstToken => "time to first token",
-        Measure::InterTokenLatency => "inter-token latency",
-    }
-}
-
-/// A ratio as the change that it is.
-fn percent(ratio: f64) -> String {
-    format!("{:+.1} %", (ratio - 1.0) * 100.0)
 }
 
 fn limit_text(limit: f64) -> String {

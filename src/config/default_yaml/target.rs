@@ -68,7 +68,7 @@ fn slots() -> String {
         # arguments: [--model, m.gguf] # added to those of the preset
         # command: [serve, \"{workers}\"] # or a command line of your own; {workers} is the number
         # environment: {{NP: \"{workers}\"}} # variables beside llmsoak's own
-        # context_per_slot: 4096 # {context_bounds}; a command has workers times as much as {context}
+        # context_per_slot: 4096 # {context_bounds}; in a command {context} stands for workers × this
       # command: [./slots, \"{workers}\"] # or a command that gives a server its slots and ends
       ready_timeout: {ready} # until the server must answer with other slots
 ",

@@ -42,7 +42,7 @@ const CYCLE_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=YEAR;
 /// A change of half is none that has to be looked for.
 const MINIMUM_EFFECT: RangeInclusive<f64> = 0.0..=0.49;
 pub(super) const FALSE_ALARMS: RangeInclusive<f64> = 0.001..=100.0;
-/// A model is loaded in less than a minute, or the canary would do nothing else.
+/// More often than a model takes to load, a soak would do nothing else.
 const CANARY_EVERY: RangeInclusive<Duration> = Duration::from_secs(60)..=YEAR;
 const REPORT_EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=YEAR;
 /// Beyond a minute, nothing that is timed means anything.

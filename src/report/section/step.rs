@@ -2,7 +2,7 @@
 
 use super::super::chart;
 use super::super::figures::Figures;
-use super::super::number::{figure, milliseconds, percent, range_of};
+use super::super::number::{figure, milliseconds, percent, with_range};
 use super::super::words::Words;
 use super::Page;
 use crate::analysis::step::{Fitted, StepFit};
@@ -25,8 +25,8 @@ pub(super) fn write(page: &mut Page, figures: &Figures<'_>, words: &Words) {
 fn sentences(fit: &StepFit, words: &Words) -> String {
     let texts = &words.step;
     let fitted = |number: &Fitted| {
-        let range = range_of(1e3 * number.interval.lower, 1e3 * number.interval.upper);
-        format!("{} ({range})", milliseconds(Some(number.value)))
+        let [value, lower, upper] = [number.value, number.interval.lower, number.interval.upper].map(|s| 1e3 * s);
+        with_range(value, lower, upper)
     };
     let mut sentences = vec![(texts.formula)(&fitted(&fit.fixed_seconds), &fitted(&fit.per_stream_seconds))];
     let (fixed, per_stream) = (fit.fixed_seconds.value, fit.per_stream_seconds.value);

@@ -273,8 +273,9 @@ const ENGLISH_DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "95 % interval",
-        "where the true median lies with a probability of 95 %: exp(mean ± t · s / √n) of the logarithms, \
-         with a noise s that is shared by all cells",
+        "where the true median lies with a probability of 95 %: exp(median ± t · s · √v) of the \
+         logarithms; s is the cell's noise, drawn towards that of all cells, and v the variance of a median of n values \
+         that remember each other",
     ),
     ("Perhaps as good (≈)", "P(rate ≥ 0.99 · best rate) ≥ 5 %"),
     ("Spread", "(upper quartile − lower quartile) / median"),
@@ -288,7 +289,11 @@ const ENGLISH_DEFINITIONS: &[(&str, &str)] = &[
         "Epoch",
         "a stretch of time in which neither the server, its model and hardware nor the load changed, as far as is known",
     ),
-    ("Baseline", "the newest earlier epoch of the same load with three complete cycles, or the one that was pinned"),
+    (
+        "Baseline",
+        "the newest earlier epoch of the same load with three complete cycles that is not inside a regression which \
+         nobody accepted, or the one that was pinned",
+    ),
     (
         "Change",
         "exp(mean over the cells of ln(rate now / rate then)), the cells weighted by 1 / noise²; told as a change where \

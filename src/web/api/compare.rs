@@ -4,7 +4,7 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 use super::{Asked, names, number, place};
-use crate::domain::{CellChange, Compared, Comparison};
+use crate::domain::{CellChange, Compared, Comparison, Direction};
 
 /// Of each measure how much it changed; empty while there is no baseline, or too little to say.
 pub(super) async fn answer(asked: Asked) -> Json<Value> {
@@ -23,13 +23,14 @@ fn measures(compared: &Compared) -> Value {
 }
 
 /// Current / baseline, paired and pooled over the cells; `null` where there is too little to say.
-fn measure(comparison: &Comparison) -> Value {
+pub fn measure(comparison: &Comparison) -> Value {
     let ratio = comparison.ratio();
     json!({
         "measure": comparison.measure.as_str(),
         "change_ratio": ratio.map(|ratio| number(ratio.value)),
         "change_ratio_lower": ratio.map(|ratio| number(ratio.lower)),
         "change_ratio_upper": ratio.map(|ratio| number(ratio.upper)),
+        "direction": comparison.beyond(0.0).map(Direction::as_str),
         "baseline_cycles": comparison.baseline_cycles,
         "current_cycles": comparison.current_cycles,
         "cells": comparison.cells.iter().map(cell).collect::<Vec<_>>(),

@@ -20,7 +20,7 @@ pub(super) const SUMMARY: SummaryWords = SummaryWords {
             counted(workers, "worker", "workers"),
         )
     },
-    no_frugal: "**With less load:** no configuration with fewer workers or smaller batches is as fast.",
+    no_frugal: "**With less load:** no configuration with fewer workers, or with as many and a smaller batch, is as fast.",
     sureness,
     slots: |seen, reported| {
         let reported = reported.map_or_else(
@@ -34,8 +34,8 @@ pub(super) const SUMMARY: SummaryWords = SummaryWords {
     },
     slots_queueing: "More workers than that only wait in its queue.",
     slots_not_granted: |rows| format!("These numbers of workers were not what it really ran: {rows}."),
-    no_baseline: "**Slower than before?** There is nothing to compare with: no earlier epoch of the same load has three \
-                  complete cycles.",
+    no_baseline: "**Slower than before?** There is nothing to compare with: no earlier epoch has the same load, three \
+                  complete cycles and no regression that nobody accepted.",
     too_few_cycles: "**Slower than before?** Too early to say: two cycles are needed, and cells that were measured before.",
     unchanged: |baseline, change, interval| {
         format!(
@@ -123,7 +123,8 @@ pub(super) const STEP: StepWords = StepWords {
 pub(super) const CHANGES: ChangeWords = ChangeWords {
     heading: "What changed",
     compared: |baseline| format!("Compared with {baseline}. Below zero is less than it was then."),
-    no_baseline: "There is no baseline: no earlier epoch of the same load has three complete cycles.",
+    no_baseline: "There is no baseline: no earlier epoch has the same load, three complete cycles and no regression that \
+                  nobody accepted.",
     pinned: "That epoch was chosen by the user.",
     columns: ["Figure", "Cycles then", "Cycles now", "Change", "95 % interval", "Verdict"],
     measure: |measure| match measure {
