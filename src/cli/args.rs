@@ -144,6 +144,16 @@ pub struct InitArgs {
     pub force: bool,
 }
 
+/// What a variable says of a flag that has no value.
+fn is_on(word: &str) -> Result<bool, String> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        // Compose files leave a variable empty that nobody set.
+        "false" | "no" | "off" | "0" | "" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct RunArgs {
     #[command(flatten)]
@@ -154,7 +164,7 @@ pub struct RunArgs {
     pub web: WebArgs,
     /// Take orders by POST: /-/reload, /-/pause, /-/resume
     #[arg(long = "web.enable-lifecycle", env = "LLMSOAK_WEB_ENABLE_LIFECYCLE", hide_env_values = true)]
-    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(value_parser = is_on)]
     pub takes_orders: bool,
 }
 
