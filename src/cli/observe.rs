@@ -24,32 +24,49 @@ pub(super) struct Observer {
     pub(super) history: Writer,
 }
 
+/// The most events that are taken at once.
+const AT_ONCE: usize = 1024;
+
+/// What the log remembers from event to event.
+struct Memory {
+    requests: Requests,
+    bound: SeriesBound,
+    split: SplitModels,
+}
+
 impl Observer {
     /// Listens until the engine is gone.
     pub(super) async fn observe(self, mut events: Receiver<Arc<Event>>, plan: MetricsPlan) {
-        let Self { board, metrics, newcomers, .. } = &self;
-        let mut requests = Requests::default();
-        let mut bound = SeriesBound::new(plan);
-        let mut split = SplitModels::default();
-        while let Some(event) = events.recv().await {
-            if matches!(event.happening, Happening::SampleEnded { .. }) {
-                // What is shown is stored: a kill must not take back a sample that was seen.
+        let (requests, bound, split) = (Requests::default(), SeriesBound::new(plan), SplitModels::default());
+        let mut memory = Memory { requests, bound, split };
+        let mut arrived = Vec::new();
+        while events.recv_many(&mut arrived, AT_ONCE).await > 0 {
+            if arrived.iter().any(|event| matches!(event.happening, Happening::SampleEnded { .. })) {
+                // What is shown is stored: a kill must not take back a sample that was seen. Waited for
+                // once for all that came, or a slow disk would leave this ever further behind.
                 self.history.flush().await;
             }
-            let before = board.snapshot();
-            let known = newcomers.joining(&event, &before);
-            for event in std::iter::once(&*event).chain(&known) {
-                metrics.observe(event);
-                // Last: whoever sees a change here sees it in the metrics too.
-                board.apply(event);
+            for event in arrived.drain(..) {
+                self.tell(&event, &mut memory).await;
             }
-            let number = requests.number(&event);
-            log(&event, number, board);
-            let after = board.snapshot();
-            bound.check(&event, &after);
-            split.check(&event);
-            self.keep_named(&event, &before, &after).await;
         }
+    }
+
+    async fn tell(&self, event: &Event, memory: &mut Memory) {
+        let Self { board, metrics, newcomers, .. } = self;
+        let before = board.snapshot();
+        let known = newcomers.joining(event, &before);
+        for event in std::iter::once(event).chain(&known) {
+            metrics.observe(event);
+            // Last: whoever sees a change here sees it in the metrics too.
+            board.apply(event);
+        }
+        let number = memory.requests.number(event);
+        log(event, number, board);
+        let after = board.snapshot();
+        memory.bound.check(event, &after);
+        memory.split.check(event);
+        self.keep_named(event, &before, &after).await;
     }
 
     /// Has the history keep which cells are named best: a restart holds on to them.

@@ -26,7 +26,7 @@ const KEYS_EVERY: Duration = Duration::from_secs(10);
 
 /// How often, and how many times, it is looked for whether a new configuration is shown.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-const MOST_LOOKS: u32 = 2000;
+const MOST_LOOKS: u32 = 400;
 
 /// Where a configuration is read from again.
 #[derive(Clone, Debug)]
