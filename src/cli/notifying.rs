@@ -156,3 +156,40 @@ async fn deliver(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::{Epoch, EpochId, Facts, Grid};
+
+    #[test]
+    fn a_server_that_keeps_changing_is_told_once_until_a_cycle_is_complete() {
+        let target = TargetId::new("t", "m");
+        let at = Timestamp::UNIX_EPOCH;
+        let epoch = |id| {
+            let (identity, load) = (Facts::new(), Facts::new());
+            Arc::new(Epoch { id: EpochId(id), identity, load, first_seen: at, last_seen: at })
+        };
+        let enters = |id| Happening::EpochEntered {
+            epoch: epoch(id),
+            grid: Arc::new(Grid::automatic(None, true)),
+            samples: Arc::default(),
+            named: None,
+            before: Some(epoch(id - 1)),
+            changes: Arc::default(),
+        };
+        let mut gathered = Gathered::default();
+        let mut told_of = |happenings: &[Happening]| {
+            for happening in happenings {
+                let event = Event { target: target.clone(), at, happening: happening.clone() };
+                gathered.hear(&event, Instant::now());
+            }
+            gathered.take_all().iter().map(|message| message.told.len()).sum::<usize>()
+        };
+        assert_eq!(told_of(&[enters(2), enters(3)]), 1);
+        assert_eq!(told_of(&[enters(4)]), 0);
+        assert_eq!(told_of(&[Happening::CycleEnded { cycle: 1, seconds: 1.0 }, enters(5)]), 1);
+    }
+}

@@ -129,10 +129,7 @@ impl Session {
         let app =
             web::App { board: board.clone(), metrics: metrics.clone(), storage, reports, clock, readiness, lifecycle };
         let mut tasks = JoinSet::new();
-        for listener in listeners {
-            let (router, stop) = (web::router(app.clone()), stop.clone().cancelled_owned());
-            tasks.spawn(web::serve(listener, router, security.clone(), stop));
-        }
+        serve_pages(&app, listeners, &security, &stop, &mut tasks);
         // Its handle of the log, the board and the orders would outlive the stop.
         drop(app);
         let newcomers = Newcomers::default();
@@ -152,13 +149,7 @@ impl Session {
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_MEASURING_THREADS);
         let limits = Limits { cycles, patience: cycles.map(|_| PATIENCE), cores };
         let soak = Soak { bus, history: history.clone(), lag: lag.clone(), control, limits };
-        let measuring = Builder::new_multi_thread()
-            .worker_threads(cores)
-            .thread_name("measure")
-            .on_thread_start(come_first)
-            .enable_all()
-            .build()
-            .context("cannot start the measuring runtime")?;
+        let measuring = measuring_runtime(cores)?;
         measuring.spawn(watch_lag(lag));
         let (rosters, roster) = mpsc::channel(1);
         let soaking = measuring.spawn(soak.run(roster, stop.clone()));
@@ -183,6 +174,26 @@ impl Session {
         let closed = tokio::task::spawn_blocking(move || scribe.join()).await?;
         closed.map_err(|_| anyhow::anyhow!("the history's writer failed"))?;
         ended.context("the engine failed")
+    }
+}
+
+fn measuring_runtime(cores: usize) -> anyhow::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(cores).thread_name("measure").on_thread_start(come_first).enable_all();
+    builder.build().context("cannot start the measuring runtime")
+}
+
+/// Serves the same pages on every listener, until the stop.
+fn serve_pages(
+    app: &web::App,
+    listeners: Vec<TcpListener>,
+    security: &web::Security,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) {
+    for listener in listeners {
+        let (router, stop) = (web::router(app.clone()), stop.clone().cancelled_owned());
+        tasks.spawn(web::serve(listener, router, security.clone(), stop));
     }
 }
 

@@ -430,3 +430,26 @@ async fn a_cell_that_is_paused_again_and_again_is_measured_in_the_end() {
     drop(stage);
     soak.await.expect("no panic");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_slow_to_forget_a_warm_up_is_measured_all_the_same() {
+    let mut stage = Stage::new(4);
+    stage.schedule.warmup_requests = 1;
+    let target = stage.target("t", "a", grid(&[1], &[1]));
+    let soak = stage.start(vec![target]);
+    let (mut yields, mut samples) = (0, 0);
+    while let Some(event) = stage.next().await {
+        match &event.happening {
+            // Seen as busy for longer than the last answer may linger, and free again soon.
+            Happening::StateChanged { state: SchedulerState::Warmup, .. } => {
+                drop(stranger(&stage.server, Duration::from_secs(2)));
+            }
+            Happening::StateChanged { state: SchedulerState::Yielding, .. } => yields += 1,
+            Happening::SampleEnded { .. } => samples += 1,
+            _ => {}
+        }
+    }
+    soak.await.expect("no panic");
+    assert_eq!(samples, 1);
+    assert!((1..=8).contains(&yields), "{yields}");
+}

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use super::stage::{MINUTE, Stage, exact};
 use crate::domain::{
     BaselineOrder, ChangeEvent, Component, Event, Grid, Happening, Measure, OrderKind, TargetId, Turn,
@@ -119,4 +121,30 @@ async fn an_update_without_effect_is_not_told() {
     watched.cycles(8).await;
     watched.update("2.0.0", 1.0);
     assert_eq!(changes(&watched.cycles(12).await), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_servers_behind_one_address_do_not_fill_the_history() {
+    let mut stage = Stage::new(4);
+    stage.cycles = None;
+    let grid = Grid::new(&[1, 2, 4], &[1, 2, 4], true).expect("sound");
+    let soak = stage.start(vec![stage.target("t", "a", grid)]);
+    let (mut epochs, mut began) = (0, None);
+    loop {
+        let event = stage.next().await.expect("the soak goes on");
+        let began = *began.get_or_insert(event.at);
+        if event.at.duration_since(began) > SignedDuration::from_hours(1) {
+            break;
+        }
+        match &event.happening {
+            Happening::EpochEntered { .. } => epochs += 1,
+            // The other one answers.
+            Happening::SampleEnded { .. } => stage.server.set_version(["1.0.0", "2.0.0"][epochs % 2]),
+            _ => {}
+        }
+    }
+    stage.stop.cancel();
+    while stage.next().await.is_some() {}
+    soak.await.expect("no panic");
+    assert!((60..=80).contains(&epochs), "{epochs} in an hour, where the pause is a minute at most");
 }

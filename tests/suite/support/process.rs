@@ -29,11 +29,11 @@ impl Process {
     /// The same with variables beside those of this process.
     pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(BINARY);
-        command.args(arguments).envs(variables.iter().copied());
         // Flags come from the test alone.
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LLMSOAK_")) {
             command.env_remove(variable);
         }
+        command.args(arguments).envs(variables.iter().copied());
         Self::spawn(command, arguments.first().copied().unwrap_or_default())
     }
 

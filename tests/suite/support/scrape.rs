@@ -54,8 +54,12 @@ impl Scrape {
         self.matching(name, &[]).next().is_some()
     }
 
-    /// The sum of the series of a name with those labels; 0 where there are none.
+    /// The sum of the series of a name with those labels; 0 where there are none. The name has to be
+    /// one that README documents.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+        let readme = include_str!("../../../README.md");
+        assert!([name, family].iter().any(|name| readme.contains(&format!("`{name}`"))), "{name} is no metric");
         self.matching(name, labels).map(|series| series.value).sum()
     }
 
