@@ -96,3 +96,26 @@ fn interrupted_it_says_so() {
         stage.history().check_integrity();
     }
 }
+
+#[test]
+fn a_report_heeds_the_configuration_beside_a_named_storage_folder() {
+    let (_sim, sim) = simulator(&["--slots", "4"]);
+    let stage = Stage::new();
+    assert_eq!(stage.once(&[Target::at(sim)], 1).code(), Some(0));
+    let config = stage.configure(&[Target::at(sim)]);
+    let text = std::fs::read_to_string(&config).expect("a file");
+    stage.write("llmsoak.yml", &format!("{text}report: {{language: ru, keep: 1}}\n"));
+    let reports = || {
+        let folder = stage.storage().join("reports/target");
+        let names = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+        let names = names.filter(|name| name != "latest").count();
+        (names, std::fs::read_link(folder.join("latest")).expect("a link"))
+    };
+    let report = |more: &[&str]| stage.on_history("report", &[&["--config.file", config.as_str()], more].concat());
+    let written = report(&[]);
+    assert!(std::fs::read_to_string(written.trim_end()).expect("a report").contains("Отчет"), "{written}");
+    let (count, latest) = reports();
+    assert_eq!(count, 1, "the older ones are not kept");
+    report(&["--epoch", "1"]);
+    assert_eq!(reports(), (2, latest), "that of an epoch lies beside them");
+}
