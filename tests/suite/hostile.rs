@@ -98,7 +98,7 @@ fn no_secret_comes_out() {
         .write("web.yml", &format!("basic_auth_users: {{ann: {hash}}}\nunauthenticated_paths: [{}]", OPEN.join(", ")));
     let text = format!(
         "schedule: {{pause_between_samples: 20ms}}\ntargets:\n  - {{name: loud, url: 'http://{}', api_key_file: key, \
-         headers: {{X-Secret: {HEADER}}}, grid: {{workers: [1], batch: [1]}}, request: {{output_tokens: 8}}}}\n  \
+         headers: {{X-Secret: Token {HEADER}}}, grid: {{workers: [1], batch: [1]}}, request: {{output_tokens: 8}}}}\n  \
          - {{name: never, url: 'http://{never}', api_key_file: key, headers: {{X-Secret: {HEADER}}}}}\n\
          notify: {{webhook: {{url_file: hook, headers: {{X-Hook: {HEADER}}}}}, grafana: {{url: 'http://{sink}', token_file: \
          token}}}}\nreport: {{every: 1s}}\n",
