@@ -65,6 +65,11 @@ impl Thresholds {
         Self { known: (self.known.powi(2) + 2.0 * by.ln()).sqrt(), ..self }
     }
 
+    /// By so many deviations, whatever speaks for a change.
+    pub(super) fn raised(self, by: f64) -> Self {
+        Self { known: self.known + by, unknown: self.unknown + by, elsewhere: self.elsewhere + by, ..self }
+    }
+
     /// With few rows neither the level nor the noise is well known.
     fn of(self, clue: Clue, before: usize, after: usize, noise_rows: f64) -> f64 {
         let base = match clue {
@@ -298,3 +303,7 @@ impl Line {
             && (first..=rows.saturating_sub(DIP)).all(|dip| z_without(dip) >= least_z)
     }
 }
+
+#[cfg(test)]
+#[path = "search_tests.rs"]
+mod tests;
