@@ -286,14 +286,16 @@ mod tests {
 
     #[test]
     fn a_shape_that_the_rest_explains_cannot_be_told() {
-        // As whitened, of the step's square of 6 the level leaves 6 / (1 + 6 d²).
-        let told = |deviation: f64| {
+        // Of the square of 6 times that of the size the level leaves 1 / (1 + 6 d²).
+        let told = |deviation: f64, size: f64| {
             let design = Design::new(&in_order()[..6], 0.0, &vec![(vec![1.0; 6], deviation)], 0);
-            Fit::new(&[0.0; 6], &design, 1.0).effect(&[1.0; 6])
+            Fit::new(&[0.0; 6], &design, 1.0).effect(&[size; 6])
         };
-        close(told(2.0).expect("a fifth of it").standard_error, (25.0 / 6.0_f64).sqrt());
-        assert!(told(1e4).is_some());
-        assert_eq!(told(1e5), None);
+        close(told(2.0, 1.0).expect("a 25th of it").standard_error, (25.0 / 6.0_f64).sqrt());
+        for size in [1e-3, 1.0, 1e3] {
+            assert!(told(1e4, size).is_some());
+            assert_eq!(told(1e5, size), None);
+        }
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl Line {
         };
         // Or one that began after it.
         let begins_after = |first: usize| {
-            rows - first <= MOST_SHARP && (first + 1..first + DIP).any(|after| z(after) > z(first) + KNOWN_MARGIN)
+            rows - first <= MOST_SHARP && (first..first + DIP).any(|after| z(after) > z(first) + KNOWN_MARGIN)
         };
         let unknown = LEAST_BEFORE.max(rows.saturating_sub(MOST_AFTER))..(rows + 1).saturating_sub(LEAST_AFTER);
         let oldest = LEAST_BEFORE_KNOWN.max(rows.saturating_sub(MOST_AFTER_KNOWN));

@@ -435,13 +435,16 @@ fn known_steps(step: usize, size: f64, clue: Clue) -> Vec<usize> {
 
 #[test]
 fn a_clearer_step_right_before_or_after_the_identity_changed_is_the_change() {
-    // At 22 and later, a step is not more than eight rows old: one at 24 speaks against the three
-    // rows after it, and against a change of identity in the two rows before it.
-    assert_eq!(known_steps(24, 50.0, EITHER[1]), [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24]);
-    assert_eq!(known_steps(24, 50.0, Clue::Identity), [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 24]);
-    let old = known_steps(19, 50.0, EITHER[1]);
-    assert_eq!(old, [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]);
-    assert_eq!(known_steps(19, 50.0, Clue::Identity), old);
+    // From 22 on, a step is at most eight rows old: a clearer one speaks against it in the three rows
+    // after that one, and where the identity changed also in the two rows before it.
+    let until = |last: usize, rest: &[usize]| (10..=last).chain(rest.iter().copied()).collect::<Vec<_>>();
+    assert_eq!(known_steps(24, 50.0, EITHER[1]), until(24, &[]));
+    assert_eq!(known_steps(24, 50.0, Clue::Identity), until(21, &[24]));
+    // One at 26 that is small is clearer than one at 24 by more than a margin, and than no other.
+    assert_eq!(known_steps(26, 2.5, Clue::Identity), until(23, &[25, 26]));
+    for clue in EITHER {
+        assert_eq!(known_steps(19, 50.0, clue), until(21, &[]));
+    }
 }
 
 #[test]
