@@ -66,8 +66,7 @@ pub(super) fn read(rows: &[RowCurve]) -> Vec<Option<CurveSlots>> {
         .map(|(_, best)| best.variance)
         .collect();
     let usual = median(&judged).unwrap_or(0.0).max(LEAST_RELATIVE_ERROR.powi(2));
-    // Bonferroni's bound: each row's interval is so wide that all hold together.
-    let z = normal_quantile(1.0 - (1.0 - CONFIDENCE) / 2.0 / judged.len().max(1) as f64);
+    let z = reach(judged.len());
     rows.iter()
         .zip(&bests)
         .map(|(row, best)| {
@@ -78,6 +77,12 @@ pub(super) fn read(rows: &[RowCurve]) -> Vec<Option<CurveSlots>> {
             })
         })
         .collect()
+}
+
+/// Deviations on each side of the intervals of so many rows. Bonferroni's bound: each is so wide
+/// that all hold together.
+fn reach(rows: usize) -> f64 {
+    normal_quantile(1.0 - (1.0 - CONFIDENCE) / 2.0 / rows.max(1) as f64)
 }
 
 /// a and b, seconds.
@@ -136,4 +141,35 @@ fn interval(row: &RowCurve, line: Line, best: &Best, slack: f64) -> Interval {
     let upper = (best.slots..=largest.min(MOST_SLOTS.max(best.slots))).rev().find(fits).unwrap_or(best.slots);
     let is_unbounded = upper >= largest.min(MOST_SLOTS);
     Interval { lower: f64::from(lower) - 0.5, upper: if is_unbounded { f64::INFINITY } else { f64::from(upper) + 0.5 } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_of_several_rows_hold_together() {
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4, "{a} is not {b}");
+        close(reach(0), 1.959_96);
+        close(reach(1), 1.959_96);
+        close(reach(5), 2.575_83);
+        close(reach(50), 3.290_53);
+    }
+
+    #[test]
+    fn line_and_slots_are_fitted_to_each_other_until_they_agree() {
+        // A server of four slots. By the first line, of the slots that were asked for, the larger
+        // rows have seven.
+        let seconds = |batch: u32, slots: u32| 0.020 * f64::from(batch.div_ceil(slots)) + 0.002 * f64::from(batch);
+        let row = |workers: u32| RowCurve {
+            workers,
+            most_slots: workers,
+            points: [1, 2, 4, 6, 9, 12, 18, 24].map(|batch| (batch, seconds(batch, workers.min(4)))).to_vec(),
+        };
+        let rows = [1, 4, 8, 15].map(row);
+        let line = fit(&rows, &[1, 4, 8, 15]).expect("a line");
+        assert_eq!(rows.each_ref().map(|row| best(row, line).slots), [1, 4, 7, 7]);
+        let read: Vec<u32> = read(&rows).iter().map(|slots| slots.expect("is read").slots).collect();
+        assert_eq!(read, [1, 4, 4, 4]);
+    }
 }
