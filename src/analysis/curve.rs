@@ -82,9 +82,14 @@ fn likeliest(rows: &[RowCurve], asked: &[u32]) -> Option<Line> {
     let largest = asked.iter().copied().max()?;
     let caps = SERVER_SLOTS.into_iter().filter(|&cap| cap < largest);
     let capped = caps.filter_map(|cap| judged(asked.iter().map(|&slots| slots.min(cap)).collect()));
-    // What is no step of a server is no better explanation.
-    let capped = capped.filter(|(_, (fixed, per_stream))| *fixed > 0.0 && *per_stream >= 0.0);
+    let capped = capped.filter(|(_, line)| is_step(*line));
     as_asked.into_iter().chain(capped).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, line)| line)
+}
+
+/// Whether a server can have such a step: a stream more makes it no cheaper, but for what the line
+/// errs by.
+fn is_step((fixed, per_stream): Line) -> bool {
+    fixed > 0.0 && per_stream > -LEAST_RELATIVE_ERROR * fixed
 }
 
 /// Fits the line to the slots and the slots to the line until they agree.
@@ -235,6 +240,41 @@ mod tests {
         assert_eq!(slots(&asked), [2, 3, 6, 8]);
         assert_eq!(likeliest(&rows(&[1], 1), &[1]), None, "waves and streams are one");
         assert_eq!(likeliest(&[], &[]), None);
+    }
+
+    #[test]
+    fn a_little_more_is_explained_by_chance() {
+        let mut rows = rows(&[1, 4, 8], 8);
+        for row in &mut rows {
+            let workers = row.workers;
+            let noise = |batch: u32| 0.084 * f64::from(56 + 3 * batch * workers + batch).sin();
+            row.points.iter_mut().for_each(|(batch, seconds)| *seconds *= noise(*batch).exp());
+        }
+        let (asked, less) = (settle(&rows, vec![1, 4, 8]), settle(&rows, vec![1, 4, 4]));
+        let gain = log_likelihood(&rows, less.expect("a line")) - log_likelihood(&rows, asked.expect("a line"));
+        assert!((0.5..3.0).contains(&gain), "{gain}");
+        assert_eq!(likeliest(&rows, &[1, 4, 8]), asked);
+    }
+
+    #[test]
+    fn a_line_on_which_streams_make_a_step_cheaper_is_none_of_a_server() {
+        for (fixed, per_stream, expected) in [
+            (0.02, 0.002, true),
+            (0.02, -0.0003, true),
+            (0.02, -0.0005, false),
+            (-0.02, 0.02, false),
+            (3.0, -0.05, true),
+        ] {
+            assert_eq!(is_step((fixed, per_stream)), expected, "{fixed} {per_stream}");
+        }
+        // 30 ms and −8 ms through as many slots as asked for explain these as well.
+        let mut rows = rows(&[8, 16, 32], 4);
+        for row in &mut rows {
+            row.points = [1, 4, 8, 16, 32, 64].map(|batch| (batch, seconds(batch, 4))).to_vec();
+        }
+        assert_eq!(slots(&rows), [4, 4, 4]);
+        let (fixed, per_stream) = likeliest(&rows, &[8, 16, 32]).expect("a line");
+        assert!((fixed - 0.020).abs() < 1e-6 && (per_stream - 0.002).abs() < 1e-6, "{fixed} {per_stream}");
     }
 
     #[test]
