@@ -227,6 +227,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_sample_shows_how_long_a_token_of_each_answer_took_unless_it_has_none() {
+        let mut sample = sample(Cell::new(4, 8), 4, 0, 1.0);
+        sample.measurement.tokens_per_second = 64.0;
+        assert_eq!(SlotEvidence::of(&sample).seconds_per_step, Some(0.125));
+        sample.measurement.tokens_per_second = 0.0;
+        assert_eq!(SlotEvidence::of(&sample).seconds_per_step, None);
+    }
+
     const PLAIN: EstimatePlan = EstimatePlan {
         window: SampleWindow { samples: 50, age: Duration::from_secs(7 * 86_400) },
         service_level: ServiceLevel {

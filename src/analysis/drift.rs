@@ -193,6 +193,21 @@ mod tests {
     }
 
     #[test]
+    fn six_samples_may_show_a_drift() {
+        // Half of them a while after the others, and each half alike.
+        let at = |seconds: f64| ReferencePoint {
+            at_seconds: seconds,
+            tokens_per_second: if seconds < 500.0 { 100.0 } else { 90.0 + seconds / 1_000.0 },
+        };
+        let halves = [0.0, 1.0, 2.0, 1_000.0, 1_001.0, 1_002.0].map(at);
+        assert!(Drift::of(&halves).is_some());
+        assert!(Drift::of(&halves[..5]).is_none());
+        // Time does not go backwards.
+        let backwards: Vec<ReferencePoint> = points(|at| 0.05 - 0.1 * at / 1_200.0).into_iter().rev().collect();
+        assert!(Drift::of(&backwards).is_none());
+    }
+
+    #[test]
     fn what_shows_no_rate_or_no_time_shows_no_drift() {
         let slope = |at: f64| 0.05 - 0.1 * at / 1_200.0;
         let mut points = points(slope);

@@ -136,6 +136,19 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_is_students_of_the_median_of_noise_that_remembers() {
+        let rates = [100.0, 103.0, 104.0, 98.0, 97.0];
+        let estimates = estimates(&[&rates]);
+        let only = estimates.get(Cell::new(1, 1)).expect("has samples");
+        let scale = noise::pool(&[rates.iter().map(|rate: &f64| rate.ln()).collect()]).cells[0].scale;
+        let variance = scale.powi(2) * variance_of_median(5, estimates.autocorrelation);
+        let half_width = student_factor(only.freedom) * variance.sqrt();
+        assert!(estimates.autocorrelation > 0.1 && half_width > 0.01, "{estimates:?}");
+        assert!((only.interval.lower / (100.0 * (-half_width).exp()) - 1.0).abs() < 1e-9, "{only:?}");
+        assert!((only.interval.upper / (100.0 * half_width.exp()) - 1.0).abs() < 1e-9, "{only:?}");
+    }
+
+    #[test]
     fn one_sample_has_an_interval_too() {
         let estimates = estimates(&[&[100.0], &[0.0, f64::NAN]]);
         let only = estimates.get(Cell::new(1, 1)).expect("has a sample");

@@ -195,6 +195,8 @@ mod tests {
             ("others left", Some(requests(1)), requests(0), false),
             ("others came and went", Some(look(0, 500)), look(0, 700), true),
             ("a health check came and went", Some(look(0, 500)), look(0, 502), false),
+            ("as many tokens as are spared", Some(look(0, 500)), look(0, 508), false),
+            ("a token more", Some(look(0, 500)), look(0, 509), true),
             ("it began anew", Some(look(0, 500)), look(0, 0), false),
             ("a look that failed to tell tokens", Some(look(0, 500)), requests(0), false),
             ("the last digits are unknown", Some(rounded(0, 1_234_560)), rounded(0, 1_234_570), false),

@@ -61,3 +61,67 @@ fn of_exactly_equal_rates_the_smaller_cell_is_named() {
     let beliefs = [(ONE, belief), (TWO, belief)].into();
     assert_eq!(Field::of(&beliefs, vec![ONE, TWO]).best(None).expect("believed").cell, ONE);
 }
+
+/// That each belief is within 1 % of the highest: sums over a fine grid that reaches far.
+fn summed(beliefs: &[Belief]) -> Vec<f64> {
+    const STEPS: i32 = 4_000;
+    let slack = -AS_GOOD.ln();
+    let of = |index: usize| {
+        let own = beliefs[index];
+        let at = |step: i32| {
+            let z = 18.0 * f64::from(step) / f64::from(STEPS) - 9.0;
+            let below = |other: &Belief| {
+                normal_below((own.log_rate + z * own.variance.sqrt() + slack - other.log_rate) / other.variance.sqrt())
+            };
+            let others = beliefs.iter().enumerate().filter(|(other, _)| *other != index);
+            (-0.5 * z * z).exp() * others.map(|(_, other)| below(other)).product::<f64>()
+        };
+        (0..=STEPS).map(at).sum::<f64>() * 18.0 / f64::from(STEPS) / std::f64::consts::TAU.sqrt()
+    };
+    (0..beliefs.len()).map(of).collect()
+}
+
+#[test]
+fn a_belief_is_as_good_as_the_best_with_the_probability_of_the_whole_integral() {
+    let check = |beliefs: &[(f64, f64)]| {
+        let belief = |&(log_rate, deviation): &(f64, f64)| Belief { log_rate, variance: deviation * deviation };
+        let beliefs: Vec<Belief> = beliefs.iter().map(belief).collect();
+        for (found, expected) in as_good_as_the_best(&beliefs).iter().zip(summed(&beliefs)) {
+            assert!((found - expected).abs() < 2e-6, "{found} is not {expected}: {beliefs:?}");
+        }
+    };
+    check(&[(5.0, 0.03), (5.02, 0.04)]);
+    check(&[(-5.0, 0.03), (-5.02, 0.04), (-4.99, 0.01)]);
+    check(&[(0.0, 0.01), (0.05, 0.02), (0.0, 0.05), (-0.3, 0.06)]);
+    // One that is well known, and one that is not.
+    check(&[(3.0, 0.005), (3.0, 0.1)]);
+    check(&[(3.0, 0.02), (2.0, 0.02)]);
+    check(&[(3.0, 0.02)]);
+}
+
+#[test]
+fn a_steady_rate_that_is_higher_by_no_more_than_it_scatters_is_no_disagreement() {
+    let grid = Grid::new(&[1, 2], &[4], true).expect("sound");
+    let steady = |rate| CellService { steady_tokens_per_second: Some(rate), ..CellService::default() };
+    let check = |rates: [f64; 2], expected: bool| {
+        let beliefs = beliefs();
+        let estimates = RateEstimates::of(&[(ONE, vec![100.0]), (TWO, vec![100.0])].into());
+        let deviation = (2.0 * estimates.get(ONE).expect("was measured").log_variance).sqrt();
+        let [named, other] = rates.map(|deviations| 100.0 * (deviations * deviation).exp());
+        let contest = Contest {
+            grid: &grid,
+            rates: &estimates,
+            services: &[(ONE, steady(named)), (TWO, steady(other / AS_GOOD))].into(),
+            service_level: ServiceLevel::default(),
+            warned_rows: &BTreeSet::new(),
+            published: None,
+        };
+        let told = super::steady(&contest, &Field::of(&beliefs, vec![ONE, TWO]), ONE).expect("both have one");
+        assert_eq!((told.cell, told.disagrees), (TWO, expected), "{rates:?}");
+    };
+    // Nine in ten are 1.2816 deviations.
+    check([0.0, 1.29], true);
+    check([0.0, 1.27], false);
+    check([2.0, 3.29], true);
+    check([2.0, 3.27], false);
+}

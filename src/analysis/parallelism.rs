@@ -10,7 +10,8 @@ use crate::domain::RequestRecord;
 /// The number of decoding streams over time, as a step function.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DecodingLevel {
-    /// `(since, level)`, ascending; a level holds until the next step. The last level is 0.
+    /// `(since, level)`, ascending; a level holds until the next step, which may be at once. The
+    /// last level is 0.
     steps: Vec<(Duration, u32)>,
 }
 
@@ -25,17 +26,12 @@ impl DecodingLevel {
             .flat_map(|(first, last)| [(first, 1), (last, -1)])
             .collect();
         edges.sort_unstable();
-        let mut steps: Vec<(Duration, u32)> = Vec::with_capacity(edges.len());
-        let mut level = 0_i64;
-        for (at, change) in edges {
+        let mut level = 0;
+        let step = |(at, change): (Duration, i64)| {
             level += change;
-            let level = u32::try_from(level).unwrap_or(0);
-            match steps.last_mut() {
-                Some(last) if last.0 == at => last.1 = level,
-                _ => steps.push((at, level)),
-            }
-        }
-        Self { steps }
+            (at, u32::try_from(level).unwrap_or(0))
+        };
+        Self { steps: edges.into_iter().map(step).collect() }
     }
 
     /// `(start, end, level)` of each stretch of one level.

@@ -263,6 +263,12 @@ mod tests {
     }
 
     #[test]
+    fn each_verdict_has_its_word() {
+        let words = [Granted, Queueing, Mismatch, OutOfLine, Unknown].map(SlotsVerdict::as_str);
+        assert_eq!(words, ["granted", "queueing", "mismatch", "out_of_line", "unknown"]);
+    }
+
+    #[test]
     fn a_client_that_asks_for_more_than_four_slots_queues() {
         let grid = Grid::new(&[1, 2, 4, 8, 16], &[1, 4, 8, 16, 32], true).expect("sound");
         for is_seen in [true, false] {

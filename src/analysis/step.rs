@@ -196,6 +196,53 @@ mod tests {
     }
 
     #[test]
+    fn the_line_is_the_same_in_any_unit() {
+        let noisy = [(1, 1.01), (2, 0.99), (4, 1.0), (6, 1.02), (8, 0.99), (12, 1.0), (16, 1.6)];
+        let usual = fit(&points(&noisy)).expect("enough points");
+        for unit in [1e-6, 1e-3, 1e3, 1e6] {
+            let of = |point: StepPoint| StepPoint { seconds: point.seconds * unit, ..point };
+            let scaled: Vec<StepPoint> = points(&noisy).into_iter().map(of).collect();
+            let scaled = fit(&scaled).expect("enough points");
+            let is_close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-6;
+            assert!(is_close(scaled.fixed_seconds.value, unit * usual.fixed_seconds.value), "{unit}");
+            assert!(is_close(scaled.per_stream_seconds.value, unit * usual.per_stream_seconds.value), "{unit}");
+        }
+    }
+
+    #[test]
+    fn points_that_are_nearly_alike_give_no_line() {
+        // Of two, waves by streams are 1 : 1 and 1 : 1 + d: the determinant is d² / (1 + (1 + d)²).
+        let through = |d: f64, unit: f64| {
+            let of = |streams: f64| StepPoint { cell: Cell::new(1, 1), waves: 1.0, streams, seconds: unit };
+            Line::through(&[of(1.0), of(1.0 + d)], &[1.0, 1.0]).is_some()
+        };
+        for unit in [1e-3, 1.0, 1e3] {
+            assert!(through(1e-4, unit) && !through(2e-5, unit), "{unit}");
+        }
+    }
+
+    #[test]
+    fn points_without_a_time_are_left_out() {
+        let mut points = points(&[(1, 1.01), (2, 0.99), (4, 1.0), (8, 1.01)]);
+        let fitted = fit(&points).expect("enough points");
+        for seconds in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+            points.push(StepPoint { seconds, ..points[0] });
+        }
+        assert_eq!(fit(&points), Some(fitted));
+        points.remove(0);
+        assert_eq!(fit(&points), None);
+    }
+
+    #[test]
+    fn the_further_off_a_point_is_the_less_it_weighs() {
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+        close(biweight(0.0), 1.0);
+        close(biweight(4.685 / 2.0), 0.5625);
+        close(biweight(-4.685 / 2.0), 0.5625);
+        assert_eq!(biweight(4.7), 0.0);
+    }
+
+    #[test]
     fn intervals_are_those_of_weighted_least_squares() {
         // Exact points are taken to err by the least there is, and all count alike.
         let points = points(&[(1, 1.0), (2, 1.0), (4, 1.0), (8, 1.0), (16, 1.0)]);

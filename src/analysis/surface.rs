@@ -219,6 +219,101 @@ mod tests {
         (observed, truth)
     }
 
+    fn close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-9 * (1.0 + b.abs()), "{a} is not {b}");
+    }
+
+    /// Two streams and three waves; eight streams and one wave.
+    const FAR: [Cell; 2] = [Cell::new(2, 6), Cell::new(8, 8)];
+
+    #[test]
+    fn cells_lie_by_their_streams_and_waves() {
+        let [streams, waves] = [4.0_f64.ln(), 3.0_f64.ln()];
+        let apart = (streams * streams + waves * waves).sqrt();
+        close(distance(FAR[0], FAR[1]), apart);
+        close(distance(FAR[1], FAR[0]), apart);
+        let between = Between::of(FAR[0], FAR[1]);
+        close(between.distance, 5.0_f64.sqrt() * apart);
+        close(between.plane, 4.0 * (1.0 + 2.0_f64.ln() * 8.0_f64.ln()));
+        let own = Between::of(FAR[0], FAR[0]);
+        assert_eq!(own.distance, 0.0);
+        close(own.plane, 4.0 * (1.0 + 2.0_f64.ln().powi(2) + 3.0_f64.ln().powi(2)));
+    }
+
+    #[test]
+    fn what_cells_share_fades_with_their_distance() {
+        let shape = Shape { smooth: 0.5, reach: 2.0, own: 9.0 };
+        let shared = |distance: f64| shape.shared(Between { plane: 3.0, distance });
+        close(shared(0.0), 3.25);
+        close(shared(4.0), 3.0 + 0.25 * (1.0 + 2.0 + 4.0 / 3.0) * f64::exp(-2.0));
+    }
+
+    #[test]
+    fn sizes_that_are_not_expected_are_unlikely() {
+        let shape = |smooth: f64, own: f64| Shape { smooth: 0.12 * smooth.exp(), reach: 9.0, own: 0.05 * own.exp() };
+        close(shape(0.0, 0.0).penalty(), 0.0);
+        close(shape(1.0, 0.0).penalty(), 0.5);
+        close(shape(0.0, -2.0).penalty(), 2.0);
+        close(shape(-1.0, 2.0).penalty(), 2.5);
+    }
+
+    #[test]
+    fn a_shape_is_as_probable_as_a_normal_field_of_it_and_what_is_expected() {
+        let (observed, _) = plane(0.001, 0.1);
+        let ground = Ground::of(&observed);
+        for shape in [EXPECTED, Shape { smooth: 0.25, reach: 0.7, own: 0.02 }] {
+            let covariance = Cholesky::of(observed.len(), |i, j| {
+                let shared = shape.shared(Between::of(observed[i].cell, observed[j].cell));
+                shared + if i == j { shape.own * shape.own + 0.001 } else { 0.0 }
+            });
+            let covariance = covariance.expect("positive definite");
+            let mean = observed.iter().map(|o| o.log_rate).sum::<f64>() / observed.len() as f64;
+            let white = covariance.whiten(&observed.iter().map(|o| o.log_rate - mean).collect::<Vec<_>>());
+            let square: f64 = white.iter().map(|x| x * x).sum();
+            let expected = -(square + covariance.log_determinant()) / 2.0 - shape.penalty();
+            close(Surface::of(&ground, shape).expect("positive definite").log_probability(), expected);
+        }
+    }
+
+    #[test]
+    fn the_most_probable_sizes_are_found() {
+        // A field that waves, one that is a plane, and one in which each cell is for itself.
+        let wave = |cell: Cell| 0.4 * (2.0 * place(cell)[0]).sin() * (1.5 * place(cell)[1]).cos();
+        let own = |cell: Cell| 0.1 * f64::from(cell.batch * 7 % 5) - 0.2;
+        let fields: [(&dyn Fn(Cell) -> f64, f64); 3] = [(&wave, 1e-3), (&|_| 0.0, 1e-3), (&own, 1e-3)];
+        let mut found = Vec::new();
+        for (field, error) in fields {
+            let (mut observed, _) = plane(error * error, error);
+            observed.iter_mut().for_each(|o| o.log_rate += field(o.cell));
+            let ground = Ground::of(&observed);
+            let surface = Surface::fit(&ground).expect("positive definite");
+            let shape = surface.shape;
+            let others = SMOOTH.map(|smooth| Shape { smooth, ..shape }).into_iter();
+            let others = others.chain(REACH.map(|reach| Shape { reach, ..shape }));
+            for other in others.chain(OWN.map(|own| Shape { own, ..shape })) {
+                let other = Surface::of(&ground, other).expect("positive definite");
+                assert!(other.log_probability() <= surface.log_probability(), "{:?} {shape:?}", other.shape);
+            }
+            found.push(shape);
+        }
+        assert!(found[0].smooth > found[1].smooth && found[2].own > found[1].own, "{found:?}");
+    }
+
+    #[test]
+    fn only_the_fastest_of_very_many_cells_are_on_the_surface() {
+        let at = |n: u32| Cell::new(n % 12 + 1, (n % 12 + 1) * (n / 12 + 1));
+        let rate = |n: u32| 4.0 - 0.001 * f64::from(n) + 0.05 * f64::from(n % 2);
+        let observed: Vec<Observed> =
+            (0..132).map(|n| Observed { cell: at(n), log_rate: rate(n), variance: 0.01 }).collect();
+        let mut slowest = observed.clone();
+        slowest.sort_by(|a, b| b.log_rate.total_cmp(&a.log_rate));
+        let cells: Vec<Cell> = slowest.iter().map(|o| o.cell).collect();
+        let own = |o: &Observed| Some(Belief { log_rate: o.log_rate, variance: 0.01 });
+        let beliefs = beliefs(&observed, &cells);
+        assert!((0..128).all(|n| beliefs[n] != own(&slowest[n])));
+        assert!((128..132).all(|n| beliefs[n] == own(&slowest[n])));
+    }
+
     #[test]
     fn neighbours_correct_what_noise_did() {
         let (observed, truth) = plane(0.05 * 0.05, 0.05);

@@ -134,6 +134,7 @@ mod tests {
     #[test]
     fn a_late_or_busy_client_is_the_limit() {
         check(|_, c| c.timer_lag_p99 = Some(Duration::from_micros(1900)), &[]);
+        check(|_, c| c.timer_lag_p99 = Some(Duration::from_micros(2000)), &[]);
         check(|_, c| c.timer_lag_p99 = Some(Duration::from_micros(2100)), &[InvalidReason::ClientLimited]);
         check(|_, c| c.client_cpu_ratio = 0.8, &[]);
         check(|_, c| c.client_cpu_ratio = 0.81, &[InvalidReason::ClientLimited]);

@@ -80,6 +80,29 @@ mod tests {
         assert_eq!(benjamini_hochberg(&ps, 0.05), 0.0095);
         assert!(benjamini_hochberg(&[0.5, 0.9], 0.05) < 0.0);
         assert!(benjamini_hochberg(&[], 0.05) < 0.0);
+        assert_eq!(benjamini_hochberg(&[0.04], 0.05), 0.04);
+        assert_eq!(benjamini_hochberg(&[0.06, 0.07, 0.04], 0.08), 0.07);
+    }
+
+    #[test]
+    fn a_cell_has_moved_when_its_means_are_further_apart_than_autocorrelated_noise_goes() {
+        let rows: Vec<[f64; 1]> = (0..12).map(|row| [0.02 * f64::from(row % 2)]).collect();
+        let rows: Vec<&[f64]> = rows.iter().map(<[f64; 1]>::as_slice).collect();
+        let usuals = Usuals::of(&rows, 1);
+        let scale = usuals.get(0).expect("is known").scale;
+        // Of one cell alone, one in ten is a discovery: 1.645 deviations.
+        let deviation = scale * (2.08 * (1.0 / 3.0 + 1.0 / 6.0_f64)).sqrt();
+        let check = |deviations: f64, expected: bool| {
+            let (old, new) = ([0.1], [0.1 + deviations * deviation]);
+            let [change] =
+                cell_changes(&[Cell::new(1, 1)], &usuals, &[&old[..]; 3], &[&new[..]; 6]).try_into().expect("one cell");
+            assert_eq!(change.is_affected, expected, "{deviations}");
+            assert!((change.ratio - f64::exp(new[0] - old[0])).abs() < 1e-12);
+        };
+        check(1.64, false);
+        check(1.65, true);
+        check(-1.64, false);
+        check(-1.65, true);
     }
 
     #[test]

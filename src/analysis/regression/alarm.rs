@@ -203,6 +203,25 @@ mod tests {
     }
 
     #[test]
+    fn a_quarter_of_a_change_may_be_left_when_the_level_is_back_and_no_more_than_half() {
+        let check = |doubt: f64, back: f64, expected: Turn| {
+            let event = |cycle: u64, log: f64| {
+                let ratio = Ratio { value: log.exp(), lower: (log - doubt).exp(), upper: (log + doubt).exp() };
+                ChangeEvent { ratio, ..change(cycle, log.exp()) }
+            };
+            let mut alarm = alarm();
+            alarm.change(&event(10, -0.2));
+            assert_eq!(alarm.change(&event(20, back)), expected, "{doubt} {back}");
+        };
+        // Known exactly: 0.16 leaves 0.04, a quarter of itself.
+        check(1e-6, 0.161, Turn::Recovered);
+        check(1e-6, 0.159, Turn::Persists);
+        // Not known at all: two thirds leave a third, half of themselves.
+        check(9.0, 0.134, Turn::Recovered);
+        check(9.0, 0.133, Turn::Persists);
+    }
+
+    #[test]
     fn the_doubts_of_changes_add_up_and_a_dip_takes_its_own_away() {
         let doubt = |ratio: f64| (((ratio + 0.01) / (ratio - 0.01)).ln() / 2.0 / 1.959_964).powi(2);
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} is not {b}");

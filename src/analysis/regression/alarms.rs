@@ -238,6 +238,10 @@ mod tests {
         check(15, &[told(10, 1.08, None)], &[], false);
         check(15, &[told(10, 0.92, None), told(20, 1.087, None)], &[], true);
         check(25, &[told(10, 0.92, None), told(20, 1.087, None)], &[], false);
+        // Another alarm that comes and goes does not change when the first one ended.
+        let twice = [told(10, 0.92, None), told(20, 1.087, None), told(30, 0.92, None), told(40, 1.087, None)];
+        check(25, &twice, &[], false);
+        check(35, &twice, &[], true);
         check(15, &[told(10, 0.92, None)], &[order(20, OrderKind::Accepted)], false);
         check(25, &[told(10, 0.92, None), told(20, 0.95, None)], &[order(30, OrderKind::Accepted)], false);
     }

@@ -158,6 +158,43 @@ mod tests {
     }
 
     #[test]
+    fn a_comparison_is_the_detectors_test_of_epochs_that_are_apart() {
+        // Three cycles and two, of cells that do not move: each is as quiet as any may be, and a
+        // usual scale counts for eight rows.
+        let (own, slower) = (1e-8 * 8.0 / 13.0 / 4.0, 0.99);
+        let steady = |hour: i64, cycles: usize, level: f64| -> Vec<CycleView> {
+            let cell = |&batch: &u32| {
+                let figure = Some(f64::from(batch) * level);
+                CellFigures { cell: Cell::new(2, batch), figures: [figure; 3] }
+            };
+            let at = |cycle: usize| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hour + cycle as i64);
+            let cells = || BATCHES.iter().map(cell).collect();
+            (0..cycles).map(|cycle| CycleView { at: at(cycle), identity: Facts::new(), cells: cells() }).collect()
+        };
+        let comparisons = compare(&steady(0, 3, 1.0), &steady(30, 2, slower), false);
+        for (comparison, factor) in comparisons.iter().zip([1.0, 1.5, 1.0]) {
+            let surroundings = Surroundings {
+                positions: vec![0.0, 1.0, 2.0, 15.0, 16.0],
+                seconds: [0.0, 1.0, 2.0, 30.0, 31.0].map(|hours| 3600.0 * hours).to_vec(),
+                warmups: [0.0, 15.0].map(|position| Warmup { position, is_start: false }).to_vec(),
+                factor,
+                ..Surroundings::default()
+            };
+            let moved = f64::ln(slower);
+            let prior = Prior { variance: own + (0.003 * factor).powi(2), rows: 8.0 };
+            let line = Line::new(&[0.0, 0.0, 0.0, moved, moved], &surroundings, 0.42, prior);
+            let effect = line.effect(Shape::Step, 15.0).expect("can be told");
+            let expected = super::ratio(effect.size, effect.standard_error, line.noise_rows);
+            let found = ratio(comparison);
+            for (found, expected) in
+                [(found.value, expected.value), (found.lower, expected.lower), (found.upper, expected.upper)]
+            {
+                assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+            }
+        }
+    }
+
+    #[test]
     fn alike_epochs_do_not_differ() {
         let [rate, ..] = compare(&epoch(0, 6, 1.0, BATCHES), &epoch(100, 4, 1.0, BATCHES), false);
         let ratio = ratio(&rate);

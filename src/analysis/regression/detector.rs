@@ -170,7 +170,74 @@ impl Detector {
 
 #[cfg(test)]
 mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
     use super::*;
+    use crate::domain::{Cause, Direction, Facts};
+
+    fn view(minutes: i64, driver: &str) -> CycleView {
+        let at = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+        let identity = Facts::from([("driver_version".to_owned(), driver.to_owned())]);
+        CycleView { at, identity, cells: Vec::new() }
+    }
+
+    #[test]
+    fn positions_are_cycles_as_long_as_usual() {
+        let mut detector = Detector::new(Settings::default());
+        let mut position = |minutes: i64| {
+            detector.observe(&view(minutes, "1"));
+            detector.position
+        };
+        assert_eq!([0, 90, 130, 170, 210].map(&mut position), [0.0, 1.0, 2.0, 3.0, 4.0]);
+        // A pause of five cycles, a cycle that came early, and one before the last.
+        assert_eq!([410, 415, 400].map(&mut position), [9.0, 10.0, 11.0]);
+        assert_eq!(position(100_000), 59.0, "a long pause");
+    }
+
+    #[test]
+    fn cycles_at_one_time_are_a_cycle_each() {
+        let mut detector = Detector::new(Settings::default());
+        let positions = [7; 4].map(|minutes| {
+            detector.observe(&view(minutes, "1"));
+            detector.position
+        });
+        assert_eq!(positions, [0.0, 1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn the_newest_gaps_say_how_long_a_cycle_is() {
+        let mut detector = Detector::new(Settings::default());
+        for cycle in 0..=20 {
+            detector.observe(&view(10 * cycle * cycle, "1"));
+            assert_eq!(detector.gaps.len() as i64, cycle.min(15));
+        }
+        assert_eq!((detector.gaps[0], detector.gaps[14]), (600.0 * 11.0, 600.0 * 39.0));
+    }
+
+    #[test]
+    fn what_was_told_counts_for_a_day_or_so() {
+        let told = |cycle: u64| Told {
+            measure: Measure::TokensPerSecond,
+            changed: CycleRef { cycle, at: Timestamp::UNIX_EPOCH },
+            direction: Direction::Regression,
+            cause: Cause::SlowDecay,
+        };
+        let mut detector =
+            Detector { cycles: 30, told: vec![told(5), told(6), told(7)], ..Detector::new(Settings::default()) };
+        detector.observe(&view(0, "1"));
+        assert_eq!(detector.told.iter().map(|told| told.changed.cycle).collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn changes_of_identity_are_counted_and_the_older_count_less() {
+        let mut detector = Detector::new(Settings::default());
+        let drivers = ["1", "1", "2", "2"];
+        drivers.iter().for_each(|driver| _ = detector.observe(&view(0, driver)));
+        assert!((detector.often.changes - 0.995).abs() < 1e-12);
+        assert!((detector.often.cycles - (1.0 + 0.995 + 0.995_f64.powi(2) + 0.995_f64.powi(3))).abs() < 1e-12);
+        let share = |cycles: f64, changes: f64| Often { cycles, changes }.share();
+        assert_eq!([share(120.0, 5.0), share(120.0, 2.0), share(0.0, 0.0)], [2.0, 1.0, 1.0]);
+    }
 
     #[test]
     fn changes_of_identity_that_come_often_share_the_false_alarms() {

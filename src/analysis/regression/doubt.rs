@@ -110,6 +110,34 @@ mod tests {
     }
 
     #[test]
+    fn a_doubted_change_is_the_mean_likelihood_over_what_could_be() {
+        let positions: Vec<f64> = (0..24).map(|row| row as f64).collect();
+        let y: Vec<f64> = (0..24).map(|row| 0.3 * noise(row) + if row < 16 { 0.0 } else { 0.5 }).collect();
+        let warmups = vec![super::super::shapes::Warmup { position: 12.0, is_start: false }];
+        let seconds = positions.iter().map(|position| 3600.0 * position).collect();
+        let surroundings = Surroundings { positions, seconds, warmups, factor: 30.0, ..Surroundings::default() };
+        let prior = Prior { variance: 0.1, rows: 8.0 };
+        let (mut with, mut without) = (0.0, 0.0);
+        for phi in [0.1_f64, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8] {
+            let worlds = [(1.0, 1.0, 1.0), (0.4, 0.4, 0.6), (3.0, 1.0, 1.0), (1.0, 3.0, 1.0), (1.0, 1.0, 3.0)];
+            for ((drift, day, warmup), weight) in worlds.into_iter().zip([0.5, 0.2, 0.1, 0.1, 0.1]) {
+                let restless = Restless { drift, day, warmup };
+                let line = Line::new(&y, &Surroundings { restless, ..surroundings.clone() }, phi, prior);
+                let design = line.design();
+                let fit = Fit::new(&line.y, &design, line.variance.sqrt());
+                let effect = line.effect(Shape::Step, 16.0).expect("can be told");
+                let of_phi = (-((phi - 0.45) / 0.2).powi(2) / 2.0).exp();
+                let likelihood = weight * of_phi * effect.standard_error * fit.log_likelihood().exp();
+                without += likelihood;
+                with += likelihood * (effect.z().powi(2) / 2.0).exp();
+            }
+        }
+        let line = Line::new(&y, &surroundings, Line::USUAL_PHI, prior);
+        let doubted = line.doubted_z(Shape::Step, 16.0);
+        assert!(doubted > 1.0 && (doubted - (2.0 * f64::ln(with / without)).sqrt()).abs() < 1e-9, "{doubted}");
+    }
+
+    #[test]
     fn sums_of_exponentials_do_not_overflow() {
         assert!((log_sum(&[-1000.0, -1000.0]) - (f64::ln(2.0) - 1000.0)).abs() < 1e-9);
     }

@@ -48,6 +48,18 @@ mod tests {
     }
 
     #[test]
+    fn so_many_keys_are_remembered_and_no_more() {
+        let facts = |value: &str| -> Facts { (0..257).map(|n| (format!("{n:03}"), value.to_owned())).collect() };
+        let mut known = Known::default();
+        known.learn(&facts("a"));
+        assert_eq!(known.0.len(), 256);
+        let last = |value: &str| facts(value).split_off("256");
+        assert_eq!(known.learn(&last("b")), []);
+        let before = |value: &str| facts(value).into_iter().filter(|(key, _)| key == "255").collect::<Facts>();
+        assert_eq!(known.learn(&before("b")), [Component::Label]);
+    }
+
+    #[test]
     fn the_first_suspect_comes_first_and_once() {
         let mut known = Known::default();
         known.learn(&facts(&[("rack", "a"), ("model_digest", "1"), ("quantization", "q4"), ("cuda_version", "12")]));

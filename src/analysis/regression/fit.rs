@@ -220,6 +220,7 @@ fn solve_upper(factor: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::cholesky::Cholesky;
 
     const ROWS: usize = 12;
 
@@ -235,6 +236,83 @@ mod tests {
         Design::new(&in_order(), phi, &vec![(vec![1.0; ROWS], 100.0)], 0)
     }
 
+    /// Rows with pauses, and a level, a drift and a wave of which little is known.
+    const POSITIONS: [f64; ROWS] = [0.0, 1.0, 2.0, 4.0, 5.0, 6.0, 9.0, 10.0, 11.0, 12.0, 14.0, 15.0];
+    const PHI: f64 = 0.4;
+    const SIGMA: f64 = 0.7;
+
+    fn nuisance() -> Nuisance {
+        let wave = (0..ROWS).map(|row| (row as f64).cos()).collect();
+        vec![(vec![1.0; ROWS], 3.0), (in_order(), 0.05), (wave, 0.6)]
+    }
+
+    fn uneven() -> Vec<f64> {
+        (0..ROWS).map(|row| ((row * 7) % 5) as f64 + 0.3).collect()
+    }
+
+    /// The rows' covariance under no change, written down.
+    fn covariance() -> Cholesky {
+        let noise = |i: usize, j: usize| SIGMA * SIGMA * PHI.powf((POSITIONS[i] - POSITIONS[j]).abs());
+        let of = |(z, deviation): &(Vec<f64>, f64), i: usize, j: usize| z[i] * z[j] * deviation.powi(2);
+        let other = |i: usize, j: usize| nuisance().iter().map(|column| of(column, i, j)).sum::<f64>();
+        Cholesky::of(ROWS, |i, j| noise(i, j) + other(i, j)).expect("positive definite")
+    }
+
+    fn close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-9 * (1.0 + b.abs()), "{a} is not {b}");
+    }
+
+    #[test]
+    fn an_effect_is_generalised_least_squares_under_the_whole_covariance() {
+        let design = Design::new(&POSITIONS, PHI, &nuisance(), 0);
+        let ramp: Vec<f64> = (0..ROWS).map(|row| (row as f64 - 4.0).clamp(0.0, 3.0)).collect();
+        for x in [step(1), step(7), ramp] {
+            let effect = Fit::new(&uneven(), &design, SIGMA).effect(&x).expect("can be told");
+            let (x, y) = (covariance().whiten(&x), covariance().whiten(&uneven()));
+            let (xx, xy): (f64, f64) = (x.iter().map(|x| x * x).sum(), x.iter().zip(&y).map(|(x, y)| x * y).sum());
+            close(effect.size, xy / xx);
+            close(effect.standard_error, xx.sqrt().recip());
+            close(effect.z(), xy / xx.sqrt());
+        }
+    }
+
+    #[test]
+    fn the_likelihood_is_that_of_a_normal_series_with_the_whole_covariance() {
+        let design = Design::new(&POSITIONS, PHI, &nuisance(), 0);
+        let y = covariance().whiten(&uneven());
+        let expected = -0.5 * (y.iter().map(|y| y * y).sum::<f64>() + covariance().log_determinant());
+        close(Fit::new(&uneven(), &design, SIGMA).log_likelihood(), expected);
+    }
+
+    #[test]
+    fn a_shape_that_the_rest_explains_cannot_be_told() {
+        // Of the square of 6 times that of the size the level leaves 1 / (1 + 6 d²).
+        let told = |deviation: f64, size: f64| {
+            let design = Design::new(&in_order()[..6], 0.0, &vec![(vec![1.0; 6], deviation)], 0);
+            Fit::new(&[0.0; 6], &design, 1.0).effect(&[size; 6])
+        };
+        close(told(2.0, 1.0).expect("a 25th of it").standard_error, (25.0 / 6.0_f64).sqrt());
+        for size in [1e-3, 1.0, 1e3] {
+            assert!(told(1e4, size).is_some());
+            assert_eq!(told(1e5, size), None);
+        }
+    }
+
+    #[test]
+    fn a_factor_of_what_is_not_positive_is_that_of_rounding() {
+        let factor = cholesky([(&[4.0][..], 5.0), (&[6.0, 4.0], -1.0)].into_iter());
+        assert_eq!(factor, [vec![3.0], vec![2.0, 1e-6]]);
+        let factor = cholesky([(&[4.0][..], 0.0), (&[6.0, 9.0], 1.0)].into_iter());
+        assert_eq!(factor, [vec![2.0], vec![3.0, 1.0]]);
+    }
+
+    #[test]
+    fn a_triangle_is_solved_from_either_side() {
+        let factor = [vec![2.0], vec![3.0, 4.0], vec![5.0, 6.0, 8.0]];
+        assert_eq!(solve_lower(&factor, &[4.0, 14.0, 46.0]), [2.0, 2.0, 3.0]);
+        assert_eq!(solve_upper(&factor, &[25.0, 26.0, 24.0]), [2.0, 2.0, 3.0]);
+    }
+
     #[test]
     fn independent_noise_gives_the_difference_of_means() {
         let y: Vec<f64> = (0..ROWS).map(|row| if row < 8 { 1.0 } else { 3.0 } + (row % 2) as f64).collect();
@@ -246,11 +324,8 @@ mod tests {
 
     #[test]
     fn all_steps_at_once_are_the_steps_one_by_one() {
-        let y: Vec<f64> = (0..ROWS).map(|row| ((row * 7) % 5) as f64).collect();
-        let positions = [0.0, 1.0, 2.0, 4.0, 5.0, 6.0, 9.0, 10.0, 11.0, 12.0, 14.0, 15.0];
-        let nuisance = vec![(vec![1.0; ROWS], 100.0), (in_order(), 0.05)];
-        let design = Design::new(&positions, 0.4, &nuisance, 3);
-        let fit = Fit::new(&y, &design, 0.7);
+        let design = Design::new(&POSITIONS, PHI, &nuisance(), 3);
+        let fit = Fit::new(&uneven(), &design, SIGMA);
         let steps = fit.steps();
         assert_eq!(steps.iter().map(|(row, _)| *row).collect::<Vec<_>>(), (3..ROWS).collect::<Vec<_>>());
         for (row, at_once) in steps {

@@ -118,6 +118,116 @@ mod tests {
         assert_eq!(rows, 47.0);
     }
 
+    /// The mean square of jumps, none of them large.
+    fn square(jumps: &[f64]) -> f64 {
+        jumps.iter().map(|jump| jump * jump).sum::<f64>() / jumps.len() as f64 / CLIP_LOSS
+    }
+
+    fn close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    }
+
+    #[test]
+    fn large_jumps_count_as_three_deviations() {
+        let bound = 3.0 * 1.4826 * 2.0;
+        let (mean_square, count) = Jumps::mean_square(&mut [1.0, 2.0, 99.0, 2.0, 1.0, 2.0, bound - 0.1]);
+        close(mean_square, (2.0 + 12.0 + bound.powi(2) + (bound - 0.1).powi(2)) / 7.0 / CLIP_LOSS);
+        assert_eq!(count, 7.0);
+        assert_eq!(Jumps::mean_square(&mut []), (0.0, 0.0));
+    }
+
+    #[test]
+    fn memory_is_what_jumps_over_two_rows_are_more_than_over_one() {
+        // Rows after a pause are not neighbours of those before it; half a cycle is a pause.
+        let y = [10.0, 11.0, 13.0, 12.0, 13.5, 90.0, 91.0, 89.0, 70.0, 71.0];
+        let gaps = [0.0, 1.0, 1.0, 1.0, 1.0, 7.0, 1.0, 1.4, 1.5, 1.0];
+        let (near, far) = (square(&[1.0, 2.0, 1.0, 1.5, 1.0, 2.0, 1.0]), square(&[3.0, 1.0, 0.5, 1.0]));
+        let own = far / near - 1.0;
+        assert!((0.2..0.9).contains(&own), "{own}");
+        close(Jumps { y: &y, gaps: &gaps }.phi(), (own * 4.0 + 0.42 * 150.0) / 154.0);
+    }
+
+    #[test]
+    fn memory_is_held_to_what_is_possible_and_to_what_is_expected() {
+        let phi = |y: &[f64]| Jumps { y, gaps: &vec![1.0; y.len()] }.phi();
+        let rows = |count: u32, y: fn(u32) -> f64| (0..count).map(y).collect::<Vec<f64>>();
+        // Jumps over two rows are twice as large: 3, as a square, is held to be 0.95.
+        close(phi(&rows(12, f64::from)), (0.95 * 10.0 + 0.42 * 150.0) / 160.0);
+        assert_eq!(phi(&rows(1000, f64::from)), 0.7);
+        assert_eq!(phi(&rows(1000, |row| f64::from(row % 2))), 0.2);
+        // What does not move says nothing of it.
+        close(phi(&rows(12, |_| 5.0)), 0.42);
+        close(phi(&[]), 0.42);
+    }
+
+    #[test]
+    fn a_variance_is_that_of_jumps_that_forget_with_time() {
+        let (y, gaps) = ([5.0, 6.0, 4.0, 7.0], [9.0, 1.0, 2.0, 3.0]);
+        let phi: f64 = 0.5;
+        let jump = |size: f64, gap: i32| size / (2.0 * (1.0 - phi.powi(gap))).sqrt();
+        let own = square(&[jump(1.0, 1), jump(2.0, 2), jump(3.0, 3)]);
+        let (variance, rows) = Jumps { y: &y, gaps: &gaps }.variance(phi, 2.0, 5.0);
+        close(variance, (3.0 * own + 5.0 * 2.0) / 8.0);
+        assert_eq!(rows, 8.0);
+        assert_eq!(Jumps { y: &[1.0], gaps: &[0.0] }.variance(phi, 2.0, 5.0), (2.0, 5.0));
+    }
+
+    #[test]
+    fn a_dip_is_as_deep_as_its_shallowest_row_on_its_shallower_side() {
+        let found = |y: &[f64]| dips(y, 2.0).iter().map(|&is_dip| if is_dip { '!' } else { '.' }).collect::<String>();
+        // 6.4 is deep enough, of which the way down takes 4.48 at once and the way back 3.2.
+        let check = |levels: [f64; 5], expected: bool| {
+            let [before, first, second, third, after] = levels;
+            for sign in [1.0, -1.0] {
+                let y = [[before; 6].as_slice(), &[first, second, third], &[after; 6]].concat();
+                let y: Vec<f64> = y.iter().map(|value| 50.0 + sign * value).collect();
+                assert_eq!(found(&y) == "......!!!......", expected, "{levels:?}");
+                assert_eq!(found(&y) == "...............", !expected, "{levels:?}");
+            }
+        };
+        check([0.0, -6.5, -6.5, -6.5, 0.0], true);
+        check([0.0, -6.3, -6.3, -6.3, 0.0], false);
+        check([0.0, -6.5, -6.3, -6.5, 0.0], false);
+        check([1.0, -6.5, -6.5, -6.5, -0.2], false);
+        check([-0.2, -6.5, -6.5, -6.5, 1.0], false);
+        // A staircase is no dip.
+        check([0.0, -7.0, -7.0, -7.0, -14.0], false);
+    }
+
+    #[test]
+    fn a_dip_begins_and_ends_with_a_jump() {
+        let check = |down: f64, up: f64, expected: bool| {
+            // The rows around it slide, so that no other row begins or ends a dip.
+            let before = [8.0, 8.0, 6.0, 4.2, down];
+            let after = [0.0, 1.4, 2.8, 4.2, 5.6].map(|slope| up + slope);
+            for sign in [1.0, -1.0] {
+                let y: Vec<f64> = before.iter().chain(&[0.0]).chain(&after).map(|value| 50.0 + sign * value).collect();
+                assert_eq!(dips(&y, 1.0)[5], expected, "{down} {up}");
+            }
+        };
+        check(2.25, 1.61, true);
+        check(2.23, 1.61, false);
+        check(2.25, 1.59, false);
+    }
+
+    #[test]
+    fn five_rows_on_each_side_say_what_is_usual() {
+        let check = |before: &[f64], after: &[f64], expected: bool| {
+            let y = [before, &[0.0], after].concat();
+            assert_eq!(dips(&y, 1.0)[before.len()], expected, "{before:?} {after:?}");
+        };
+        let far = [9.0; 5];
+        // The middle of the nearest five counts, older ones do not.
+        check(&[1.0, 1.0, 1.0, 9.0, 9.0, 1.0, 1.0, 9.0], &far, true);
+        check(&[9.0, 9.0, 9.0, 1.0, 1.0, 9.0, 1.0, 9.0], &far, false);
+        check(&far, &[9.0, 1.0, 1.0, 9.0, 9.0, 1.0, 1.0, 1.0], true);
+        check(&far, &[9.0, 1.0, 1.0, 9.0, 1.0, 9.0, 9.0, 9.0], false);
+        // Three before are enough, and one after.
+        check(&far[..3], &far[..1], true);
+        check(&far[..2], &far, false);
+        check(&far, &[], false);
+    }
+
     /// Rows by their first letter: `.` is 0, `v` is −5.
     fn check(rows: &str, expected: &str) {
         let y: Vec<f64> = rows.chars().map(|row| if row == 'v' { -5.0 } else { 0.0 }).collect();

@@ -285,6 +285,40 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_that_is_there_less_than_a_quarter_of_the_time_has_no_level() {
+        let check = |rows: usize, seen: usize, expected: bool| {
+            let rows: Vec<[f64; 2]> = (0..rows).map(|n| [0.0, if n < seen { 0.5 } else { MISSING }]).collect();
+            let rows: Vec<&[f64]> = rows.iter().map(<[f64; 2]>::as_slice).collect();
+            assert_eq!(Usuals::of(&rows, 2).get(1).is_some(), expected, "{seen} of {}", rows.len());
+        };
+        check(20, 4, false);
+        check(20, 5, true);
+        check(23, 5, true);
+        check(8, 2, false);
+        check(8, 3, true);
+    }
+
+    #[test]
+    fn only_a_cell_with_a_worker_for_each_request_is_the_same_work_as_another() {
+        let figures = |cell: Cell| CellFigures { cell, figures: [Some(10.0), None, None] };
+        let mut registry = Registry::default();
+        let seen = [(1, 1), (1, 4), (4, 4), (8, 4), (6, 4)].map(|(workers, batch)| figures(Cell::new(workers, batch)));
+        registry.learn(&seen);
+        let logs = registry.logs(&seen, Measure::TokensPerSecond);
+        let is_copy: Vec<bool> = logs.iter().map(|log| log.is_nan()).collect();
+        assert_eq!(is_copy, [false, false, false, true, true]);
+    }
+
+    #[test]
+    fn so_many_cells_are_followed_and_no_more() {
+        let figures = |n: u32| CellFigures { cell: Cell::new(1, n + 1), figures: [None; 3] };
+        let mut registry = Registry { cells: (0..4095).map(|n| Cell::new(1, n + 1)).collect(), ..Registry::default() };
+        assert!(registry.learn(&[figures(4095)]));
+        assert!(!registry.learn(&[figures(4096)]));
+        assert_eq!(registry.cells.len(), 4096);
+    }
+
+    #[test]
     fn a_copy_of_a_measured_cell_says_nothing_new() {
         let figures = |cell: Cell, rate: f64| CellFigures { cell, figures: [Some(rate), None, None] };
         let mut registry = Registry::default();

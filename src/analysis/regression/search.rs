@@ -65,6 +65,11 @@ impl Thresholds {
         Self { known: (self.known.powi(2) + 2.0 * by.ln()).sqrt(), ..self }
     }
 
+    /// By so many deviations, whatever speaks for a change.
+    pub(super) fn raised(self, by: f64) -> Self {
+        Self { known: self.known + by, unknown: self.unknown + by, elsewhere: self.elsewhere + by, ..self }
+    }
+
     /// With few rows neither the level nor the noise is well known.
     fn of(self, clue: Clue, before: usize, after: usize, noise_rows: f64) -> f64 {
         let base = match clue {
@@ -196,7 +201,7 @@ impl Line {
         };
         // Or one that began after it.
         let begins_after = |first: usize| {
-            rows - first <= MOST_SHARP && (first + 1..first + DIP).any(|after| z(after) > z(first) + KNOWN_MARGIN)
+            rows - first <= MOST_SHARP && (first..first + DIP).any(|after| z(after) > z(first) + KNOWN_MARGIN)
         };
         let unknown = LEAST_BEFORE.max(rows.saturating_sub(MOST_AFTER))..(rows + 1).saturating_sub(LEAST_AFTER);
         let oldest = LEAST_BEFORE_KNOWN.max(rows.saturating_sub(MOST_AFTER_KNOWN));
@@ -298,3 +303,7 @@ impl Line {
             && (first..=rows.saturating_sub(DIP)).all(|dip| z_without(dip) >= least_z)
     }
 }
+
+#[cfg(test)]
+#[path = "search_tests.rs"]
+mod tests;

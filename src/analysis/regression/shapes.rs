@@ -140,3 +140,87 @@ impl Shape {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTOR: f64 = 2.0;
+    const RESTLESS: Restless = Restless { drift: 3.0, day: 5.0, warmup: 7.0 };
+
+    /// Three rows: at the start of a window, five cycles later and sixty, in three hours of a day.
+    fn surroundings() -> Surroundings {
+        Surroundings {
+            positions: vec![10.0, 15.0, 70.0],
+            seconds: [3.0, 3.125, 7.5].map(|days| days * DAY_SECONDS).to_vec(),
+            factor: FACTOR,
+            restless: RESTLESS,
+            ..Surroundings::default()
+        }
+    }
+
+    fn check(columns: &[(Vec<f64>, f64)], expected: &[([f64; 3], f64)]) {
+        assert_eq!(columns.len(), expected.len(), "{columns:?}");
+        for ((column, deviation), (rows, expected)) in columns.iter().zip(expected) {
+            assert!((deviation - expected).abs() < 1e-12, "{deviation} is not {expected}: {rows:?}");
+            let is_close = column.iter().zip(rows).all(|(a, b)| (a - b).abs() < 1e-9);
+            assert!(is_close && column.len() == rows.len(), "{column:?} is not {rows:?}");
+        }
+    }
+
+    #[test]
+    fn level_drift_and_day_are_always_there() {
+        let (drift, day, diagonal) = (FACTOR * RESTLESS.drift, FACTOR * RESTLESS.day, 0.5_f64.sqrt());
+        let expected = [
+            ([1.0, 1.0, 1.0], 1.0),
+            ([-0.5, -25.0 / 60.0, 0.5], 0.010 * drift),
+            ([1.0, 25.0 / 36.0, 1.0], 0.002 * drift),
+            ([-1.0, -125.0 / 216.0, 1.0], 0.0012 * drift),
+            ([1.0, diagonal, -1.0], 0.006 * day),
+            ([0.0, -diagonal, 0.0], 0.006 * day),
+            ([1.0, 0.0, 1.0], 0.002 * day),
+            ([0.0, -1.0, 0.0], 0.002 * day),
+        ];
+        check(&surroundings().nuisance(), &expected);
+    }
+
+    #[test]
+    fn the_newest_warm_ups_fade() {
+        let warmups = |starts: &[(f64, bool)]| {
+            let warmups = starts.iter().map(|&(position, is_start)| Warmup { position, is_start }).collect();
+            Surroundings { warmups, ..surroundings() }.nuisance().split_off(8)
+        };
+        let deviation = FACTOR * RESTLESS.warmup;
+        let since = |cycles: f64| (-cycles / 4.0).exp();
+        let at_15 = ([0.0, 1.0, since(55.0)], 0.0042 * deviation);
+        check(&warmups(&[(15.0, false)]), &[at_15]);
+        check(&warmups(&[(6.0, true)]), &[([since(4.0), since(9.0), since(64.0)], 0.012 * deviation)]);
+        // Over after 120 cycles; and four at most.
+        check(&warmups(&[(-50.0, false), (15.0, false)]), &[at_15]);
+        assert_eq!(warmups(&[(-49.0, false), (15.0, false)]).len(), 2);
+        let five: Vec<(f64, bool)> = (11..=15).map(|position| (f64::from(position), false)).collect();
+        let newest = warmups(&five);
+        check(&newest[..1], &[at_15]);
+        check(&newest[3..], &[([0.0, since(3.0), since(58.0)], 0.0042 * deviation)]);
+    }
+
+    #[test]
+    fn an_accepted_change_settles_and_may_have_begun_a_row_later() {
+        let settling = |change: f64| Surroundings { settling: Some(change), ..surroundings() }.nuisance().split_off(8);
+        check(&settling(-0.2), &[([0.0, 0.5, 1.0], 0.2), ([1.0, 0.0, 0.0], 0.2)]);
+        check(&settling(0.01), &[([0.0, 0.5, 1.0], 0.03), ([1.0, 0.0, 0.0], 0.01)]);
+    }
+
+    #[test]
+    fn gaps_are_from_the_row_before() {
+        assert_eq!(surroundings().gaps(), [0.0, 5.0, 55.0]);
+        assert!(Surroundings::default().gaps().is_empty());
+    }
+
+    #[test]
+    fn a_step_is_there_at_once_and_a_ramp_by_and_by() {
+        let parts = |shape: Shape| [-1.0, 0.0, 1.0, 5.0, 10.0, 40.0].map(|cycles| shape.part(cycles));
+        assert_eq!(parts(Shape::Step), [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(parts(Shape::Ramp(10.0)), [0.0, 0.0, 0.1, 0.5, 1.0, 1.0]);
+    }
+}

@@ -162,9 +162,8 @@ impl Track {
             }
             let (y, gaps) = self.whole();
             self.phi = Jumps { y: &y, gaps: &gaps }.phi();
-            let surroundings = Surroundings { restless: Restless::USUAL, ..self.surroundings() };
             if self.rows.len() > 2 * REFRESH {
-                self.restlessness = self.line(registry, &surroundings, 0).restlessness();
+                self.restlessness = self.line(registry, &self.surroundings(), 0).restlessness();
             }
         } else if let Some(row) = self.rows.last_mut() {
             row.pooled = pooled(&self.usuals, &row.logs, registry, &mut scratch);
@@ -233,15 +232,9 @@ impl Track {
             let places = line.rows.iter().enumerate();
             let known: Vec<(usize, Clue)> =
                 places.filter_map(|(place, &row)| Some((place, self.clue(row, told)?))).collect();
-            let penalty = if part == 0 { 0.0 } else { PART_PENALTY };
-            let thresholds = Thresholds {
-                known: thresholds.known + penalty,
-                unknown: thresholds.unknown + penalty,
-                elsewhere: thresholds.elsewhere + penalty,
-                ..thresholds
-            };
-            let Some(candidate) = line.best(&mut designs, &known, thresholds) else { continue };
-            let clarity = candidate.excess - if part == 0 { 0.0 } else { PART_MARGIN };
+            let (penalty, margin) = if part == 0 { (0.0, 0.0) } else { (PART_PENALTY, PART_MARGIN) };
+            let Some(candidate) = line.best(&mut designs, &known, thresholds.raised(penalty)) else { continue };
+            let clarity = candidate.excess - margin;
             if best.as_ref().is_none_or(|(most, ..)| clarity > *most) {
                 best = Some((clarity, part, candidate, line));
             }
@@ -364,3 +357,7 @@ pub(super) fn own_factor(measure: Measure) -> f64 {
 fn pooled(usuals: &Usuals, logs: &[f64], registry: &Registry, scratch: &mut Vec<f64>) -> Vec<f64> {
     registry.parts.iter().map(|part| usuals.pooled(logs, &part.members, scratch)).collect()
 }
+
+#[cfg(test)]
+#[path = "track_tests.rs"]
+mod tests;

@@ -37,3 +37,20 @@ pub struct CycleView {
     pub identity: Facts,
     pub cells: Vec<CellFigures>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_positive_and_finite_figures_have_a_logarithm() {
+        let log = |figure: Option<f64>| {
+            let figures = CellFigures { cell: Cell::new(1, 1), figures: [None, figure, Some(1.0)] };
+            figures.log(Measure::TimeToFirstToken)
+        };
+        assert_eq!(log(Some(2.0)), Some(2.0_f64.ln()));
+        for figure in [None, Some(0.0), Some(-2.0), Some(f64::INFINITY), Some(f64::NAN)] {
+            assert_eq!(log(figure), None, "{figure:?}");
+        }
+    }
+}
