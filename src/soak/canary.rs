@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::backend::Backend;
 use super::clock::later;
-use super::target::{Halt, TargetRunner, Trouble};
+use super::target::{Halt, TargetRunner};
+use super::trouble::Trouble;
 use crate::domain::{Canary, Happening, SchedulerState};
 
 impl<B: Backend> TargetRunner<B> {

@@ -31,6 +31,7 @@ mod switch;
 mod target;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod usual;
 pub mod watch;
 

@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::backend::Backend;
 use super::order::{arranged, by_rows};
-use super::target::{Halt, TargetRunner, Trouble};
+use super::target::{Halt, TargetRunner};
+use super::trouble::Trouble;
 use crate::client::Identified;
 use crate::domain::plan::SchedulePlan;
 use crate::domain::{Cell, Facts, Grid, Happening, InvalidReason, SchedulerState, ServerIdentity};
@@ -155,14 +156,13 @@ impl<B: Backend> TargetRunner<B> {
 
     /// Switches, and returns when the server tells who it is.
     pub(super) async fn switch(&self, workers: u32, deadline: Instant) -> Result<(), Trouble> {
-        let away = |reason| Trouble { reason, is_away: true, is_refused: false };
-        let unready = |last: &str| away(format!("not ready within slots.ready_timeout: {last}"));
-        self.backend.switch_slots(workers).await.map_err(away)?;
+        let unready = |last: &str| Trouble::away(format!("not ready within slots.ready_timeout: {last}"));
+        self.backend.switch_slots(workers).await.map_err(Trouble::away)?;
         let settled = Instant::now() + SETTLE;
         let mut last = "no answer".to_owned();
         loop {
             if let Some(end) = self.backend.server_end().await {
-                return Err(away(format!("the server ended: {end}")));
+                return Err(Trouble::away(format!("the server ended: {end}")));
             }
             match timeout_at(deadline, self.backend.identify()).await {
                 Ok(Ok(Identified { identity, .. })) => {
@@ -170,7 +170,7 @@ impl<B: Backend> TargetRunner<B> {
                     if is_as_asked || self.plan.slots.runs_the_server() || Instant::now() >= settled {
                         // Another server may have taken the place of one that ended.
                         let end = self.backend.server_end().await;
-                        return end.map_or(Ok(()), |end| Err(away(format!("the server ended: {end}"))));
+                        return end.map_or(Ok(()), |end| Err(Trouble::away(format!("the server ended: {end}"))));
                     }
                     last = format!("it tells of {} slots", identity.slots.unwrap_or(0));
                 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedMutexGuard, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, not_started};
@@ -27,6 +27,7 @@ use super::meter::cost_of;
 use super::order::with_reference;
 use super::progress::Progress;
 use super::surroundings::Surroundings;
+use super::trouble::{LONGEST_PAUSE, Trouble};
 use crate::client::{Dropped, Identified, Timeline, Timeouts};
 use crate::domain::event::RequestEnd;
 use crate::domain::plan::{Api, Prompts, ScheduleMode, SchedulePlan, TargetPlan};
@@ -37,25 +38,10 @@ use crate::domain::{
 use crate::process::in_background;
 use crate::store::{CycleStart, Sighting, Writer};
 
-/// The pause after the first failure to reach the server; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A server may change so often before a cycle is complete without a pause.
-const CHANGES_AT_ONCE: u32 = 3;
 /// How often a target that waits says that it still does.
 pub(super) const REMINDER: Duration = Duration::from_secs(30);
 /// Finding out who the server is takes at most so long.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Why a target cannot be measured now.
-#[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) reason: String,
-    /// Whether the server did not even answer.
-    pub(super) is_away: bool,
-    /// Whether it refused the requests as they are.
-    pub(super) is_refused: bool,
-}
 
 /// Why the work on a cycle ends before it is complete.
 #[derive(Debug)]
@@ -108,11 +94,6 @@ pub(super) struct TargetRunner<B> {
     pub(super) progress: Progress,
 }
 
-/// The pause after so many failures in a row before this one.
-fn pause_after(times: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1 << times.min(6)).min(LONGEST_PAUSE)
-}
-
 impl<B: Backend> TargetRunner<B> {
     /// Works until the asked cycles are complete, or until it is retired: then the running
     /// sample is dropped whole. What it spent outlives it.
@@ -125,17 +106,15 @@ impl<B: Backend> TargetRunner<B> {
 
     async fn work(&mut self) -> Ended {
         while !self.is_done() {
-            match self.attend().await {
-                Ok(()) => {}
-                Err(Halt::ServerChanged) => self.let_settle().await,
-                Err(Halt::Hold(hold)) => self.sit_out(hold).await,
-                Err(Halt::Trouble(trouble)) => {
-                    if self.limits.patience.is_some_and(|patience| self.progress.troubles >= patience) {
-                        tracing::error!(target = %self.progress.id, reason = trouble.reason, "given up");
-                        return Ended::GivenUp;
-                    }
-                    self.wait_out(trouble).await;
-                }
+            let Err(halt) = self.attend().await else { continue };
+            if let Some(reason) = self.reason_to_give_up(&halt) {
+                tracing::error!(target = %self.progress.id, reason, "given up");
+                return Ended::GivenUp;
+            }
+            match halt {
+                Halt::ServerChanged => self.let_settle().await,
+                Halt::Hold(hold) => self.sit_out(hold).await,
+                Halt::Trouble(trouble) => self.wait_out(trouble).await,
             }
         }
         Ended::Done
@@ -242,7 +221,7 @@ impl<B: Backend> TargetRunner<B> {
             Ok(Err(failure)) => failure.to_string(),
             Err(_) => format!("no identity within {} s", IDENTIFY_TIMEOUT.as_secs()),
         };
-        Err(Trouble { reason, is_away: true, is_refused: false })
+        Err(Trouble::away(reason))
     }
 
     async fn wait_for_lane(&mut self) {
@@ -435,36 +414,6 @@ impl<B: Backend> TargetRunner<B> {
         self.progress.completed += 1;
         self.progress.restless = 0;
         self.publish(Happening::CycleEnded { cycle: self.progress.cycle, seconds: took.as_secs_f64() }).await;
-    }
-
-    /// Waits where a server changes again and again before a cycle is complete, longer each time: two
-    /// servers behind one address would be an epoch each time that the other one answers.
-    async fn let_settle(&mut self) {
-        self.progress.restless += 1;
-        if let Some(times) = self.progress.restless.checked_sub(CHANGES_AT_ONCE) {
-            tracing::warn!(target = %self.progress.id, "the server keeps changing; is it one server?");
-            self.enter_state(SchedulerState::WaitingForServer).await;
-            sleep(pause_after(times)).await;
-        }
-    }
-
-    /// Waits after a failure, longer with each one in a row.
-    async fn wait_out(&mut self, trouble: Trouble) {
-        let wait = pause_after(self.progress.troubles);
-        let is_first = self.progress.troubles == 0;
-        self.progress.troubles += 1;
-        self.progress.is_introduced &= !trouble.is_away && !trouble.is_refused;
-        if trouble.is_away {
-            self.surroundings.let_go();
-            // One that does not answer is started anew, one that others started may have other slots.
-            self.progress.row = None;
-            let end = self.backend.server_end().await.map(|end| format!("the server ended: {end}"));
-            self.publish(Happening::Away { reason: end.unwrap_or(trouble.reason), is_first }).await;
-        } else {
-            tracing::warn!(target = %self.progress.id, reason = trouble.reason, "no request succeeded");
-        }
-        self.enter_state(SchedulerState::WaitingForServer).await;
-        sleep(wait).await;
     }
 
     pub(super) fn schedule(&self) -> Arc<SchedulePlan> {

@@ -453,3 +453,27 @@ async fn a_server_that_is_slow_to_forget_a_warm_up_is_measured_all_the_same() {
     assert_eq!(samples, 1);
     assert!((1..=8).contains(&yields), "{yields}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_a_few_cycles_does_not_wait_for_what_never_comes() {
+    let mut stage = Stage::new(4);
+    stage.patience = Some(5);
+    let plan = (*stage.target("t", "a", grid(&[1, 2], &[4, 8])).plan).clone();
+    let budget = BudgetPlan { requests_per_hour: Some(3), ..BudgetPlan::default() };
+    let soak = stage.start(vec![stage.target_of(TargetPlan { budget, ..plan })]);
+    while stage.next().await.is_some() {}
+    assert_eq!(soak.await.expect("no panic").len(), 1, "no cell is affordable");
+
+    let mut stage = Stage::new(4);
+    stage.patience = Some(5);
+    let soak = stage.start(vec![stage.target("t", "a", grid(&[1, 2, 4], &[4, 8]))]);
+    let mut epochs = 0;
+    while let Some(event) = stage.next().await {
+        match &event.happening {
+            Happening::EpochEntered { .. } => epochs += 1,
+            Happening::SampleEnded { .. } => stage.server.set_version(["1.0.0", "2.0.0"][epochs % 2]),
+            _ => {}
+        }
+    }
+    assert_eq!((soak.await.expect("no panic").len(), epochs), (1, 6), "no cycle is ever complete");
+}

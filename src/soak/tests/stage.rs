@@ -50,6 +50,7 @@ pub(super) struct Stage {
     pub(super) events: Receiver<Arc<Event>>,
     pub(super) schedule: SchedulePlan,
     pub(super) cycles: Option<u64>,
+    pub(super) patience: Option<u32>,
     pub(super) control: Control,
     pub(super) stop: CancellationToken,
 }
@@ -73,7 +74,7 @@ impl Stage {
         let schedule = SchedulePlan { pause_between_samples: Duration::ZERO, estimates, ..SchedulePlan::with_seed(7) };
         let server = SimServer::start(exact(slots));
         let (control, stop) = (Control::default(), CancellationToken::new());
-        Self { server, folder, history, bus, events, schedule, cycles: Some(1), control, stop }
+        Self { server, folder, history, bus, events, schedule, cycles: Some(1), patience: None, control, stop }
     }
 
     /// Another life of the program, a day later, over the same history.
@@ -132,7 +133,7 @@ impl Stage {
     /// Starts the soak of whatever rosters come.
     pub(super) fn start_with(&mut self, rosters: mpsc::Receiver<Roster<MemoryBackend>>) -> JoinHandle<Vec<TargetId>> {
         let bus = std::mem::replace(&mut self.bus, Bus::new(WallClock::anchored(SOON), None));
-        let limits = Limits { cycles: self.cycles, patience: None, cores: 1 };
+        let limits = Limits { cycles: self.cycles, patience: self.patience, cores: 1 };
         let (history, control) = (self.history.clone(), self.control.clone());
         let soak = Soak { bus, history, lag: LagMeter::default(), control, limits };
         tokio::spawn(soak.run(rosters, self.stop.clone()))
