@@ -216,6 +216,7 @@ mod tests {
             let of = |streams: f64| StepPoint { cell: Cell::new(1, 1), waves: 1.0, streams, seconds: unit };
             Line::through(&[of(1.0), of(1.0 + d)], &[1.0, 1.0]).is_some()
         };
+        assert!(Line::through(&points(&[(1, 1.0), (2, 1.0)]), &[0.0, 0.0]).is_none(), "nothing weighs");
         for unit in [1e-3, 1.0, 1e3] {
             assert!(through(1e-4, unit) && !through(2e-5, unit), "{unit}");
         }

@@ -77,7 +77,7 @@ impl Alarm {
         // The sizes of two changes are known no better than their intervals say; but most of a
         // change is not made up for by doubt.
         let doubt = (2.0 * self.variance.max(0.0).sqrt()).clamp(self.last.abs() / 4.0, self.last.abs() / 2.0);
-        let is_back = self.level.abs() < self.minimum_effect.max(doubt);
+        let is_back = self.level.abs() <= self.minimum_effect.max(doubt);
         let direction = Direction::of(self.measure, self.level);
         match self.active {
             Some(_) if is_back => {
@@ -219,6 +219,16 @@ mod tests {
         // Not known at all: two thirds leave a third, half of themselves.
         check(9.0, 0.134, Turn::Recovered);
         check(9.0, 0.133, Turn::Persists);
+    }
+
+    #[test]
+    fn a_dip_ends_its_alarm_however_little_matters() {
+        for ratio in [0.8, 1.25] {
+            let mut alarm = alarm();
+            assert_eq!(alarm.change(&ChangeEvent { minimum_effect: 0.0, ..change(10, ratio) }), Turn::Raised);
+            assert_eq!(alarm.withdraw(at(15)), Turn::Transient);
+            assert_eq!((is_on(&alarm), alarm.ratio()), (None, 1.0));
+        }
     }
 
     #[test]

@@ -299,6 +299,11 @@ mod tests {
     }
 
     #[test]
+    fn a_shape_that_is_in_no_row_cannot_be_told() {
+        assert_eq!(Fit::new(&uneven(), &flat(PHI), SIGMA).effect(&[0.0; ROWS]), None);
+    }
+
+    #[test]
     fn a_factor_of_what_is_not_positive_is_that_of_rounding() {
         let factor = cholesky([(&[4.0][..], 5.0), (&[6.0, 4.0], -1.0)].into_iter());
         assert_eq!(factor, [vec![3.0], vec![2.0, 1e-6]]);
