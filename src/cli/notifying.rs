@@ -1,6 +1,6 @@
 //! Tells others of changes: gathers what comes at one time, and tries again what did not arrive.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::session::Listener;
 use crate::config::Config;
 use crate::domain::notify::Sink;
-use crate::domain::{Event, Happening, TargetId};
+use crate::domain::{Epoch, Event, Happening, TargetId};
 use crate::metrics::NotificationCounter;
 use crate::notify::{Message, Told, client, send};
 
@@ -76,20 +76,45 @@ pub(super) async fn notify(config: watch::Receiver<Arc<Config>>, counter: Notifi
 #[derive(Debug, Default)]
 struct Gathered {
     targets: BTreeMap<TargetId, (Instant, Message)>,
-    /// Those whose last change of environment was told and that completed no cycle since.
-    unsettled: BTreeSet<TargetId>,
+    /// Those whose change of environment was told and that completed no cycle since, with what
+    /// changed after that.
+    unsettled: BTreeMap<TargetId, Option<Change>>,
 }
+
+/// The first epoch of some and the last.
+type Change = (Arc<Epoch>, Arc<Epoch>);
 
 impl Gathered {
     fn hear(&mut self, event: &Event, now: Instant) {
+        if let Some(told) = self.settled(event) {
+            self.add(event, told, now);
+        }
+    }
+
+    /// What is told of an event. Two servers behind one address are a change each time that the other
+    /// one answers: what comes before a cycle is complete is told as one change when it is.
+    fn settled(&mut self, event: &Event) -> Option<Told> {
         if matches!(event.happening, Happening::CycleEnded { .. }) {
-            self.unsettled.remove(&event.target);
+            let (before, now) = self.unsettled.remove(&event.target)??;
+            return (before.identity != now.identity).then_some(Told::Environment { before, now });
         }
-        let Some(told) = Told::of(&event.happening) else { return };
-        // Two servers behind one address are a change each time that the other one answers.
-        if matches!(told, Told::Environment { .. }) && !self.unsettled.insert(event.target.clone()) {
-            return;
+        match Told::of(&event.happening)? {
+            Told::Environment { before, now } => match self.unsettled.get_mut(&event.target) {
+                Some(since) => {
+                    let before = since.take().map_or(before, |(first, _)| first);
+                    *since = Some((before, now));
+                    None
+                }
+                None => {
+                    self.unsettled.insert(event.target.clone(), None);
+                    Some(Told::Environment { before, now })
+                }
+            },
+            told => Some(told),
         }
+    }
+
+    fn add(&mut self, event: &Event, told: Told, now: Instant) {
         let new = || (now + GATHER, Message { target: event.target.clone(), at: event.at, told: Vec::new() });
         self.targets.entry(event.target.clone()).or_insert_with(new).1.told.push(told);
     }
@@ -162,15 +187,16 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::{Epoch, EpochId, Facts, Grid};
+    use crate::domain::{EpochId, Facts, Grid};
 
     #[test]
     fn a_server_that_keeps_changing_is_told_once_until_a_cycle_is_complete() {
         let target = TargetId::new("t", "m");
         let at = Timestamp::UNIX_EPOCH;
-        let epoch = |id| {
-            let (identity, load) = (Facts::new(), Facts::new());
-            Arc::new(Epoch { id: EpochId(id), identity, load, first_seen: at, last_seen: at })
+        let epoch = |id: i64| {
+            // Each even one is of one server, each odd one of another.
+            let identity = Facts::from([("version".to_owned(), (id % 2).to_string())]);
+            Arc::new(Epoch { id: EpochId(id), identity, load: Facts::new(), first_seen: at, last_seen: at })
         };
         let enters = |id| Happening::EpochEntered {
             epoch: epoch(id),
@@ -188,8 +214,12 @@ mod tests {
             }
             gathered.take_all().iter().map(|message| message.told.len()).sum::<usize>()
         };
+        let complete = Happening::CycleEnded { cycle: 1, seconds: 1.0 };
         assert_eq!(told_of(&[enters(2), enters(3)]), 1);
         assert_eq!(told_of(&[enters(4)]), 0);
-        assert_eq!(told_of(&[Happening::CycleEnded { cycle: 1, seconds: 1.0 }, enters(5)]), 1);
+        assert_eq!(told_of(std::slice::from_ref(&complete)), 0, "it is the one that was told");
+        assert_eq!(told_of(&[enters(5), enters(6)]), 1);
+        assert_eq!(told_of(&[complete.clone()]), 1, "it went back");
+        assert_eq!(told_of(&[complete, enters(7)]), 1);
     }
 }

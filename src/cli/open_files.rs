@@ -9,7 +9,7 @@ use anyhow::bail;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::config::Config;
-use crate::domain::plan::TargetPlan;
+use crate::domain::plan::{GridPlan, TargetPlan};
 use crate::domain::{Cell, Grid};
 use crate::web::SEATS;
 
@@ -31,7 +31,17 @@ pub(super) fn raise() {
 /// Refuses a configuration whose grids need more open files than are allowed.
 pub(super) fn suffice(config: &Config) -> anyhow::Result<()> {
     // No limit is no bound.
-    compare(needed(&config.targets), getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX))
+    let allowed = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    compare(needed(&config.targets, |plan| plan.grid(None)), allowed)?;
+    let most = needed(&config.targets, GridPlan::largest);
+    if most > allowed {
+        tracing::warn!(
+            needed = most,
+            allowed,
+            "a server of many slots would get a grid that needs more open files than this process may have; name a grid"
+        );
+    }
+    Ok(())
 }
 
 fn compare(needed: u64, allowed: u64) -> anyhow::Result<()> {
@@ -44,11 +54,12 @@ fn compare(needed: u64, allowed: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The most files that may be open at once. Targets of one lane take turns.
-fn needed(targets: &[TargetPlan]) -> u64 {
+/// The most files that may be open at once, with the grids that `grid` tells. Targets of one lane
+/// take turns.
+fn needed(targets: &[TargetPlan], grid: impl Fn(&GridPlan) -> Grid) -> u64 {
     let mut lanes: BTreeMap<&str, u64> = BTreeMap::new();
     for target in targets {
-        let most = most_in_flight(&target.grid.largest(), target.slots.is_server());
+        let most = most_in_flight(&grid(&target.grid), target.slots.is_server());
         let lane = lanes.entry(&target.lane).or_default();
         *lane = most.max(*lane);
     }
@@ -65,7 +76,6 @@ fn most_in_flight(grid: &Grid, by_server: bool) -> u64 {
 mod tests {
     use super::*;
     use crate::config::without_file;
-    use crate::domain::plan::GridPlan;
 
     fn check(grid: &[[u32; 2]], by_server: bool, expected: u64) {
         let [workers, batch] = [0, 1].map(|axis| grid.iter().map(|pair| pair[axis]).collect::<Vec<_>>());
@@ -89,9 +99,9 @@ mod tests {
 
     #[test]
     fn targets_of_a_lane_take_turns() {
-        assert_eq!(needed(&[target(300, "a")]), RESERVE + 300);
-        assert_eq!(needed(&[target(40, "a"), target(300, "a")]), RESERVE + 300);
-        assert_eq!(needed(&[target(40, "a"), target(300, "b")]), RESERVE + 340);
+        assert_eq!(needed(&[target(300, "a")], GridPlan::largest), RESERVE + 300);
+        assert_eq!(needed(&[target(40, "a"), target(300, "a")], GridPlan::largest), RESERVE + 300);
+        assert_eq!(needed(&[target(40, "a"), target(300, "b")], GridPlan::largest), RESERVE + 340);
     }
 
     #[test]

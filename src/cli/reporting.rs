@@ -1,7 +1,7 @@
 //! Writing reports: on schedule, at the end of a run, or now.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -180,16 +180,29 @@ pub(super) fn known_target<'a>(history: &Reader, name: &'a str) -> anyhow::Resul
     Ok(name)
 }
 
+/// What the configuration says of reports, where there is one that can be read. Else nobody knows how
+/// many are to be kept: all.
+fn as_configured(file: &Path) -> (ReportPlan, EstimatePlan) {
+    if file.exists() {
+        match config::from_file(file) {
+            Ok(config) => return (config.report, config.schedule.estimates),
+            Err(problems) => tracing::warn!(file = %file.display(), %problems, "written without the configuration"),
+        }
+    }
+    (ReportPlan { keep: usize::MAX, ..ReportPlan::default() }, EstimatePlan::default())
+}
+
 /// `llmsoak report`: of what the history holds, now.
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let (storage, plan, estimates) = match &args.storage.path {
-        // The history alone is enough; but nobody knows how many of its reports are to be kept.
-        Some(path) if !args.config.file.exists() => {
-            (path.clone(), ReportPlan { keep: usize::MAX, ..ReportPlan::default() }, EstimatePlan::default())
+        // The history alone is enough.
+        Some(path) => {
+            let (report, estimates) = as_configured(&args.config.file);
+            (path.clone(), report, estimates)
         }
-        path => {
+        None => {
             let config = config::from_file(&args.config.file)?;
-            (path.clone().unwrap_or(config.storage.path), config.report, config.schedule.estimates)
+            (config.storage.path, config.report, config.schedule.estimates)
         }
     };
     let (keep, language) = (plan.keep, args.language.map_or(plan.language, Into::into));

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tower::util::MapFutureLayer;
 
 use super::connect;
+use super::decode;
 use super::identify::Identified;
 use super::occupancy::ShutDoors;
 use super::secrets::Secrets;
@@ -159,10 +160,15 @@ impl Client {
         super::identify::identify(self, model).await.map_err(|failure| self.redacted(failure))
     }
 
-    /// A server's words without the secrets that it was sent. All of them: a secret that is cut
-    /// is found no more.
+    /// A server's words without the secrets that it was sent. Of all its words, before they are cut:
+    /// half a secret is found no more.
     pub(super) fn redacted_words(&self, words: &str) -> String {
         self.secrets.load().hidden_in(words)
+    }
+
+    /// The words of an error answer's body, without secrets.
+    pub(super) fn error_words(&self, body: &[u8]) -> String {
+        self.redacted_words(&decode::error_words(body))
     }
 
     /// The failure without secrets.

@@ -59,7 +59,7 @@ async fn telling(client: &Client, path: &str) -> Result<Probed, RequestFailure> 
         500.. => FailureKind::Http5xx,
         _ => return Ok(probed),
     };
-    let words = super::decode::error_words(&probed.body);
+    let words = client.error_words(&probed.body);
     Err(RequestFailure::new(kind, format!("{path}: {}: {words}", probed.status)))
 }
 
@@ -94,7 +94,7 @@ impl Models {
     async fn ask(client: &Client) -> Result<Self, RequestFailure> {
         let probed = telling(client, "/v1/models").await?;
         if matches!(probed.status, 401 | 403) {
-            let words = super::decode::error_words(&probed.body);
+            let words = client.error_words(&probed.body);
             let hint = "set targets[].api_key_file or api_key_env";
             return Err(RequestFailure::new(FailureKind::Http4xx, format!("{}: {words}; hint: {hint}", probed.status)));
         }

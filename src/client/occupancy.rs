@@ -80,7 +80,7 @@ impl Client {
     pub async fn occupancy(&self, kind: ServerKind, look: Look) -> Result<Option<Occupancy>, RequestFailure> {
         for &door in doors(kind, look).iter().filter(|&&door| !self.shut_doors.has(door)) {
             let probed = self.probe(door.path()).await.map_err(|failure| self.redacted(failure))?;
-            if let Some(failure) = passing_failure(door, &probed) {
+            if let Some(failure) = passing_failure(self, door, &probed) {
                 return Err(self.redacted(failure));
             }
             let told = if probed.succeeded() && probed.is_whole { door.read(&probed.body) } else { None };
@@ -95,7 +95,7 @@ impl Client {
 
 /// What is wrong with a server that has the page and cannot show it now. llama.cpp answers
 /// 501 where the page is switched off.
-fn passing_failure(door: Door, probed: &Probed) -> Option<RequestFailure> {
+fn passing_failure(client: &Client, door: Door, probed: &Probed) -> Option<RequestFailure> {
     let path = door.path();
     let kind = match probed.status {
         429 => FailureKind::RateLimited,
@@ -106,7 +106,7 @@ fn passing_failure(door: Door, probed: &Probed) -> Option<RequestFailure> {
         }
         _ => return None,
     };
-    let words = super::decode::error_words(&probed.body);
+    let words = client.error_words(&probed.body);
     Some(RequestFailure::new(kind, format!("{path}: {}: {words}", probed.status)))
 }
 

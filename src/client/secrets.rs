@@ -5,8 +5,8 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::domain::plan::Secret;
 
-/// What is shorter keeps no secret, and would be found in any text.
-const SHORTEST: usize = 6;
+/// What is shorter, bytes, keeps no secret, and would be found in any text.
+const SHORTEST: usize = 4;
 /// The same of a part of a value, which may be a word of any language.
 const SHORTEST_PART: usize = 8;
 
@@ -26,10 +26,10 @@ impl Secrets {
     /// These and one more, whole and in its parts, for a server may repeat the key alone.
     pub(super) fn and(&self, value: &Secret) -> Self {
         let text = value.reveal();
-        let decoded = text.strip_prefix("Basic ").and_then(|words| BASE64_STANDARD.decode(words.trim()).ok());
-        let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-        let parts = [text, &decoded].into_iter().flat_map(parts).filter(|part| part.len() >= SHORTEST_PART);
-        let wholes = [text, &decoded].into_iter().filter(|whole| whole.len() >= SHORTEST);
+        let decoded = basic(text).unwrap_or_default();
+        let (user, password) = decoded.split_once(':').unwrap_or_default();
+        let wholes = [text, &decoded, user, password].into_iter().filter(|whole| whole.len() >= SHORTEST);
+        let parts = parts(text).filter(|part| part.len() >= SHORTEST_PART);
         let mut known = self.known.clone();
         for part in wholes.chain(parts) {
             // As it is within a JSON text, too.
@@ -53,9 +53,16 @@ impl Secrets {
     }
 }
 
-/// What could be a key in the value of a header: `Bearer KEY`, `session=KEY; path=/`, `user:KEY`.
+/// What could be a key in the value of a header: `Bearer KEY`, `session=KEY; path=/`.
 fn parts(value: &str) -> impl Iterator<Item = &str> {
     value.split(|c: char| c.is_whitespace() || matches!(c, ';' | ',' | '=' | ':' | '"'))
+}
+
+/// The user and the password of a header's value (RFC 7617), where it has them.
+fn basic(value: &str) -> Option<String> {
+    let (scheme, encoded) = value.split_once(' ')?;
+    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
+    String::from_utf8(decoded).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))
 }
 
 #[cfg(test)]
@@ -82,6 +89,8 @@ mod tests {
         check(value, "no user operator:correcthorse", "no user <secret>");
         check(value, "wrong password correcthorse", "wrong password <secret>");
         check(value, "got b3BlcmF0b3I6Y29ycmVjdGhvcnNl", "got <secret>");
+        // me:1234
+        check("basic bWU6MTIzNA==", "me, 1234 is wrong", "me, <secret> is wrong");
     }
 
     #[test]
@@ -94,7 +103,7 @@ mod tests {
     fn what_is_too_short_to_be_a_secret_is_left_alone() {
         check("0", "400: no such field", "400: no such field");
         check("", "nothing", "nothing");
-        check("gold", "gold customers wait", "gold customers wait");
+        check("eu1", "eu1 is full", "eu1 is full");
     }
 
     #[test]

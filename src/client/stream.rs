@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use super::answer::Answer;
 use super::body::{self, Addition};
 use super::connect;
-use super::decode::{self, StreamEvent};
+use super::decode::StreamEvent;
 use super::framing::{Decoder, Framing};
 use super::http::{Client, classify, read_bounded};
 use super::identify::Identified;
@@ -191,8 +191,8 @@ impl Caller {
             _ => FailureKind::Protocol,
         };
         let body = timeout(ERROR_BODY_PATIENCE, read_bounded(response, ERROR_BODY_LIMIT)).await;
-        let words = decode::error_words(&body.unwrap_or_default().0);
-        RequestFailure::new(kind, format!("{status}: {}", self.client.redacted_words(&words)))
+        let words = self.client.error_words(&body.unwrap_or_default().0);
+        RequestFailure::new(kind, format!("{status}: {words}"))
     }
 
     /// Reads a stream to its end and returns the time of it.
@@ -205,7 +205,10 @@ impl Caller {
                 let error = event.error.map(|words| self.client.redacted_words(&words));
                 answer.take(StreamEvent { error, ..event }, at);
             }
-            Err(error) => answer.fail(FailureKind::Protocol, &format!("a payload that is not understood: {error}")),
+            Err(error) => {
+                let error = self.client.redacted_words(&error.to_string());
+                answer.fail(FailureKind::Protocol, &format!("a payload that is not understood: {error}"));
+            }
         };
         loop {
             let read = tokio::select! {

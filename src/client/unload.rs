@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::decode::error_words;
 use super::http::{Client, PROBE_LIMIT, classify, read_bounded};
 use super::identify::{json as ask, list, text};
 use crate::domain::{FailureKind, RequestFailure, ServerKind};
@@ -33,7 +32,7 @@ impl Client {
         let status = response.status();
         let (body, _) = read_bounded(response, PROBE_LIMIT).await;
         if !status.is_success() {
-            let words = error_words(&body);
+            let words = self.error_words(&body);
             return Err(RequestFailure::new(FailureKind::Http4xx, format!("{}: {words}", status.as_u16())));
         }
         // It answers before the memory is free.

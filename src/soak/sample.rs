@@ -30,8 +30,8 @@ use crate::environment::Watch;
 
 /// A request may take so many times what the warm-up lets expect.
 const TIMEOUT_MARGIN: f64 = 3.0;
-/// A warm-up makes the time-out of a request longer by this factor at most: who only dribbles
-/// must not have the server for days.
+/// A warm-up makes the time-out of a request so many times the configured one at most, or as many
+/// times as there are requests at once: who only dribbles must not have the server for days.
 const MOST_TIMEOUTS: u32 = 12;
 /// How often in a row a cell's warm-up may show others who use the server. Then it is measured,
 /// and the looks during the sample decide: a server may be slow to forget the warm-up itself.
@@ -184,8 +184,8 @@ impl<B: Backend> TargetRunner<B> {
             // The warm-up ran at the cell's own concurrency: a queue of so many is in it.
             Some(record) => {
                 let longer = f64::from(self.plan.request.output_tokens) / f64::from(record.asked_tokens.max(1));
-                let expected = record.duration().mul_f64(longer * TIMEOUT_MARGIN);
-                expected.clamp(floor, floor * MOST_TIMEOUTS) * waves(cell.concurrency())
+                let expected = record.duration().mul_f64(longer * TIMEOUT_MARGIN) * waves(cell.concurrency());
+                expected.clamp(floor, floor * in_flight.max(MOST_TIMEOUTS))
             }
             None => floor * waves(self.progress.slots.unwrap_or(cell.concurrency())),
         }

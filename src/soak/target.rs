@@ -127,6 +127,9 @@ impl<B: Backend> TargetRunner<B> {
     /// Measures what is left of a cycle, or a new one, with the lane to itself.
     async fn attend(&mut self) -> Result<(), Halt> {
         self.enter_state(SchedulerState::Starting).await;
+        // What was affordable when the cycle began may have become dearer since.
+        let pending = std::mem::take(&mut self.progress.pending);
+        self.progress.pending = self.affordable(pending.into()).into();
         self.may_begin_cycle()?;
         // What is seen before a wait may have changed after it.
         self.wait_for_lane().await;

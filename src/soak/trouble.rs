@@ -13,7 +13,7 @@ use crate::domain::{Happening, SchedulerState};
 /// The pause after the first failure to reach the server; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A server may change so often before a cycle is complete without a pause.
+/// So many changes of a server before a cycle is complete bring no pause.
 const CHANGES_AT_ONCE: u32 = 3;
 
 /// Why a target cannot be measured now.
@@ -45,7 +45,7 @@ impl<B: Backend> TargetRunner<B> {
             Halt::Trouble(trouble) if self.progress.troubles >= patience => Some(&trouble.reason),
             Halt::ServerChanged if self.progress.restless >= patience => Some("the server keeps changing"),
             Halt::Hold(Hold { state: SchedulerState::OverBudget, until: None }) => {
-                Some("the budget is too small for a single sample")
+                Some("the budget is too small for what is left")
             }
             _ => None,
         }
@@ -54,8 +54,9 @@ impl<B: Backend> TargetRunner<B> {
     /// Waits where a server changes again and again before a cycle is complete, longer each time: two
     /// servers behind one address would be an epoch each time that the other one answers.
     pub(super) async fn let_settle(&mut self) {
+        let rests = self.progress.restless.checked_sub(CHANGES_AT_ONCE);
         self.progress.restless += 1;
-        if let Some(times) = self.progress.restless.checked_sub(CHANGES_AT_ONCE) {
+        if let Some(times) = rests {
             tracing::warn!(target = %self.progress.id, "the server keeps changing; is it one server?");
             self.enter_state(SchedulerState::WaitingForServer).await;
             sleep(pause_after(times)).await;
