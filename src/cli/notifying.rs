@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(told_of(&[enters(4)]), 0);
         assert_eq!(told_of(std::slice::from_ref(&complete)), 0, "it is the one that was told");
         assert_eq!(told_of(&[enters(5), enters(6)]), 1);
-        assert_eq!(told_of(&[complete.clone()]), 1, "it went back");
+        assert_eq!(told_of(std::slice::from_ref(&complete)), 1, "it went back");
         assert_eq!(told_of(&[complete, enters(7)]), 1);
     }
 }
