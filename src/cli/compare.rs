@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 
 use super::args::{CompareArgs, CompareFormat};
 use super::print;
-use super::reporting::{known_epoch, known_target, storage_folder};
+use super::reporting::{EPOCHS_HINT, known_epoch, known_target, storage_folder};
 use crate::analysis::regression::Alarms;
 use crate::analysis::regression::baseline::load_differences;
 use crate::domain::{Comparison, Epoch, EpochId, EstimatePlan, TargetId};
@@ -127,8 +127,6 @@ fn targets(history: &Reader, name: Option<&str>, epochs: [Option<EpochId>; 2]) -
     Ok(targets)
 }
 
-const LIST: &str = "hint: `llmsoak baseline list` shows them";
-
 /// Compares two epochs of a target: its newest and the baseline, where none is named.
 pub(super) fn judge(
     history: &Reader,
@@ -146,7 +144,7 @@ pub(super) fn judge(
     let (held, is_pinned) = match baseline {
         Some(id) => {
             if id == current.id {
-                bail!("--baseline: epoch {id} is the one that is compared\n  {LIST}");
+                bail!("--baseline: epoch {id} is the one that is compared\n  {EPOCHS_HINT}");
             }
             let epoch = epoch_of(history, target, id)?;
             (Some(recall::hold_against(history, target, epoch, true, &EstimatePlan::default())?), false)
@@ -177,7 +175,7 @@ fn usual_baseline(history: &Reader, target: &TargetId, current: &Epoch) -> anyho
 fn epoch_of(history: &Reader, target: &TargetId, id: EpochId) -> anyhow::Result<Epoch> {
     let known = known_epoch(history, id)?;
     if known.target.name != target.name {
-        bail!("epoch {id} is of target {}, not of {}\n  {LIST}", known.target.name, target.name);
+        bail!("epoch {id} is of target {}, not of {}\n  {EPOCHS_HINT}", known.target.name, target.name);
     }
     Ok(known.epoch)
 }

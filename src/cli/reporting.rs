@@ -157,10 +157,12 @@ pub(super) fn storage_folder(config: &ConfigArgs, storage: &StorageArgs) -> anyh
 /// What is said of a history that is there and empty.
 pub(super) const NOTHING_MEASURED: &str = "nothing was measured into this history yet\n  hint: `llmsoak once` measures";
 
+/// Where the numbers of epochs are to be found.
+pub(super) const EPOCHS_HINT: &str = "hint: `llmsoak baseline list` shows them";
+
 /// That epoch, if the history has it.
 pub(super) fn known_epoch(history: &Reader, id: EpochId) -> anyhow::Result<EpochSummary> {
-    let hint = "hint: `llmsoak baseline list` shows them";
-    history.epoch(id)?.with_context(|| format!("the history has no epoch {id}\n  {hint}"))
+    history.epoch(id)?.with_context(|| format!("the history has no epoch {id}\n  {EPOCHS_HINT}"))
 }
 
 fn names(history: &Reader) -> anyhow::Result<BTreeSet<String>> {
